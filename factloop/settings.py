@@ -1,0 +1,77 @@
+"""Settings of the library's parts, as plain dataclasses that check themselves (no torch here)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+STRICT = {"extra": "forbid"}  # what pydantic is told where a profile embeds these classes
+
+
+class Checked:
+    """Refuses numbers that no setting here may have: below zero, or zero for a count."""
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            least = item.metadata.get("least", 1 if item.type == "int" else 0)
+            if isinstance(value, int | float) and not value >= least:
+                raise ValueError(f"{item.name} is {value}; it must be at least {least}")
+
+
+@dataclass(frozen=True)
+class Window(Checked):
+    """The most tokens a source and a target may have, end token included."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Network(Checked):
+    """The shape of a small encoder-decoder made from scratch."""
+
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    heads: int
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Checked):
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = field(default=100, metadata={"least": 0})
+    label_smoothing: float = 0.0
+    checkpoint_every: int = 500
+    muon: float = 0.0
+    """Learning rate of Muon for weight matrices, which models from scratch learn faster by; 0: AdamW for all."""
+
+
+@dataclass(frozen=True)
+class QualsSettings(Checked):
+    groups: int = 16
+    """Beam groups of one beam, so question-answer pairs before filtering (published: 60)."""
+    strength: float = 0.5
+    """Penalty for each earlier group that chose the same token at the same step (published)."""
+    min_length: int = 4
+    max_length: int = 40
+    pairs: int = 10
+    """Rounds over distinct answers stop once so many pairs are kept (published)."""
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class ContrastSettings(Checked):
+    training: TrainingSettings
+    positive_share: float
+    """Share of the references, scored highest, that enter S+."""
+    negative_share: float
+    """Share of the documents whose worst candidate, scored lowest, enters S-."""
+    negative_weight: float
+    """Weight of S- tokens beside S+ tokens (published: 1). 0 trains on S+ only."""
+    collapse: float = 0.5
+    """Stop when the loss on S+ has risen by so much (nats a token) above its start."""

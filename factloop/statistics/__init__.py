@@ -1,0 +1,21 @@
+"""Intervals, comparisons and the promotion rule, by the bootstrap over examples (numpy only).
+
+In: per-example values, of one system or of two on the same examples. Out: estimates with 95%
+intervals, paired differences, a verdict. Resampling is seeded: the same values give the same.
+"""
+
+from .bootstrap import Estimate, auc, auc_interval, interval, paired_difference
+from .compare import LOWER_IS_BETTER, compare_examples
+from .gate import Verdict, decide
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "Estimate",
+    "Verdict",
+    "auc",
+    "auc_interval",
+    "compare_examples",
+    "decide",
+    "interval",
+    "paired_difference",
+]

@@ -1,0 +1,149 @@
+"""The summariser: likelihood, candidates, their scores, contrast, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contrast import select, train_contrast
+from ..corpora.rows import read_rows, write_rows
+from ..decoding import beam_search, sample
+from ..judges.quals import Quals, quals
+from ..judges.text import bleu, bleu_statistics, rouge
+from ..seq2seq import Seq2Seq
+from ..settings import ContrastSettings, QualsSettings, TrainingSettings
+from ..statistics import interval
+from ..training import Progress
+from ..training.pairs import train_pairs
+from ..world.generate import Fact
+from ..world.oracle import fact_recall, hallucinates, judge
+
+
+def train_likelihood(
+    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
+) -> dict[str, Any]:
+    """Inputs `base` and `summaries`."""
+    model = Seq2Seq.load(inputs["base"], config["device"])
+    pairs = [([row["document"]], [row["summary"]]) for row in read_rows(inputs["summaries"])]
+    train_pairs(model, pairs, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
+    model.save(out / "model")
+    return {"documents": len(pairs)}
+
+
+def sample_candidates(
+    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
+) -> dict[str, Any]:
+    """Inputs `model` and `summaries`: samples for the first training documents."""
+    model = Seq2Seq.load(inputs["model"], config["device"])
+    rows = list(read_rows(inputs["summaries"]))[: config["documents"]]
+    found = sample(model, [[row["document"]] for row in rows], config["per_document"], config["top_k"], config["seed"], progress.name)
+    write_rows(out / "candidates.jsonl", (row | {"candidates": texts} for row, texts in zip(rows, found, strict=True)))
+    distinct = [len(set(texts)) for texts in found]
+    return {"documents": len(rows), "distinct_per_document": float(np.mean(distinct))}
+
+
+def score_candidates(
+    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
+) -> dict[str, Any]:
+    """Inputs `qagen` and `candidates`: QUALS of each reference and each distinct candidate.
+
+    With the score `rouge` S+ and S- are chosen by ROUGE-L instead, as in the published variant.
+    """
+    model = Seq2Seq.load(inputs["qagen"], config["device"])
+    rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
+    texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
+    verdicts = iter(
+        quals(
+            model,
+            [row["document"] for row, group in zip(rows, texts, strict=True) for _ in group],
+            [text for group in texts for text in group],
+            QualsSettings(**config["quals"]),
+            progress.name,
+        )
+    )
+    scored = []
+    missing = total = 0
+    for row, group in zip(rows, texts, strict=True):
+        by_text = {text: next(verdicts) for text in group}
+        missing += sum(verdict.mean is None for verdict in by_text.values())
+        total += len(by_text)
+        scored.append(
+            {name: row[name] for name in ("id", "document", "summary", "candidates")}
+            | {"summary_score": _score(config["score"], row["summary"], row["summary"], by_text)}
+            | {"candidate_scores": [_score(config["score"], text, row["summary"], by_text) for text in row["candidates"]]}
+        )
+    write_rows(out / "scores.jsonl", scored)
+    given = [row["summary_score"] for row in scored if row["summary_score"] is not None]
+    return {"scored": total, "no_evidence": missing / total, "reference_quals": float(np.mean(given)) if given else float("nan")}
+
+
+def _score(score: str, text: str, reference: str, verdicts: dict[str, Quals]) -> float | None:
+    if score == "rouge":
+        return rouge([reference], [text])["rougeL"][0]
+    return verdicts[text].worst if score == "quals_worst" else verdicts[text].mean
+
+
+def train_contrastive(
+    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
+) -> dict[str, Any]:
+    """Inputs `model` (MLE) and `scores`."""
+    training = TrainingSettings(**config["contrast"]["training"])
+    settings = ContrastSettings(**{**config["contrast"], "training": training})
+    model = Seq2Seq.load(inputs["model"], config["device"])
+    rows = list(read_rows(inputs["scores"] / "scores.jsonl"))
+    chosen = select(
+        [row["summary_score"] for row in rows], [row["candidate_scores"] for row in rows], settings.positive_share, settings.negative_share
+    )
+    positives = [([rows[i]["document"]], [rows[i]["summary"]]) for i in chosen.positives]
+    negatives = [([rows[i]["document"]], [rows[i]["candidates"][j]]) for i, j in chosen.negatives]
+    train_contrast(model, positives, negatives, settings, config["seed"], checkpoints, progress)
+    model.save(out / "model")
+    return {"positives": len(positives), "negatives": len(negatives)}
+
+
+def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
+    """Inputs `model`, `qagen` (the gate judge) and `summaries` (test, clean).
+
+    Where the facts of documents are known, also what the oracle says of each summary.
+    """
+    model = Seq2Seq.load(inputs["model"], config["device"])
+    rows = list(read_rows(inputs["summaries"]))[: config["examples"]]
+    documents, references = [row["document"] for row in rows], [row["summary"] for row in rows]
+    outputs = beam_search(model, [[text] for text in documents], progress.name)
+    judge_model = Seq2Seq.load(inputs["qagen"], config["device"])
+    verdicts = quals(judge_model, documents, outputs, QualsSettings(**config["quals"]), progress.name)
+    scores: dict[str, list[Any]] = dict(rouge(references, outputs))
+    scores |= {"quals": [verdict.mean for verdict in verdicts], "quals_worst": [verdict.worst for verdict in verdicts]}
+    statements: list[Any] = [None] * len(rows)
+    if "facts" in rows[0]:
+        facts = [[Fact(**fact) for fact in row["facts"]] for row in rows]
+        wanted = [[Fact(**fact) for fact in row["summary_facts"]] for row in rows]
+        scores["hallucination_rate"] = [float(hallucinates(text, known)) for text, known in zip(outputs, facts, strict=True)]
+        scores["fact_recall"] = [fact_recall(text, own) for text, own in zip(outputs, wanted, strict=True)]
+        statements = [
+            [{"sentence": item.sentence, "verdict": item.verdict} for item in judge(text, known)]
+            for text, known in zip(outputs, facts, strict=True)
+        ]
+    counts = bleu_statistics(references, outputs)
+    write_rows(
+        out / "examples.jsonl",
+        (
+            {"id": row["id"], "document": row["document"], "reference": row["summary"], "output": outputs[i]}
+            | {"scores": {name: values[i] for name, values in scores.items()}, "bleu_statistics": counts[i].tolist()}
+            | {"evidence": [asdict(pair) for pair in verdicts[i].pairs], "statements": statements[i]}
+            for i, row in enumerate(rows)
+        ),
+    )
+    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "examples": len(rows)}
+    metrics["no_evidence"] = float(np.mean([verdict.mean is None for verdict in verdicts]))
+    for name, values in scores.items():
+        if any(value is not None for value in values):
+            metrics[name] = asdict(interval([np.nan if value is None else value for value in values]))
+    if statements[0] is not None:
+        said = [item["verdict"] for group in statements for item in group]
+        for verdict in ("contradicted", "unsupported detail", "unparsed"):
+            metrics[f"statements/{verdict.replace(' ', '_')}"] = said.count(verdict) / max(1, len(said))
+    return metrics

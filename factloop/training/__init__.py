@@ -1,0 +1,10 @@
+"""Training: one loop for every model, with checkpoints that survive a kill at any point.
+
+In: a model, a loss over a batch of examples, settings. Out: the trained model and its curve.
+The loop is ours because resuming bit for bit and stopping on collapse are what users rely on;
+optimiser, scheduler and numerics are PyTorch's.
+"""
+
+from .fit import Progress, TrainingDiverged, fit, likelihood
+
+__all__ = ["Progress", "TrainingDiverged", "fit", "likelihood"]

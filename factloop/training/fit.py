@@ -1,0 +1,171 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..faults import kill_point
+from ..settings import TrainingSettings
+from .checkpoints import load_checkpoint, save_checkpoint
+
+Example = TypeVar("Example")
+
+
+class TrainingDiverged(RuntimeError):
+    """Training went wrong in a way that more steps would not mend."""
+
+
+class Progress(Protocol):
+    """Where a step of the pipeline reports to while it runs."""
+
+    name: str
+
+    def log(self, metrics: dict[str, float], step: int) -> None: ...
+
+
+def likelihood(logits: Tensor, target: Tensor, pad: int, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy over the target tokens that are not padding, in nats."""
+    return nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), target.flatten().masked_fill(target.flatten() == pad, -100), label_smoothing=smoothing
+    )
+
+
+def batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Endless batches of indices, by epochs, of similar length to spare padding.
+
+    Examples are shuffled, sorted by length within stretches of 32 batches, cut, and the
+    batches shuffled again. The order depends on the seed and the epoch alone.
+    """
+    if not lengths:
+        raise ValueError("there is not one example to train on")
+    epoch = 0
+    while True:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+        stretch = batch_size * 32
+        cut: list[list[int]] = []
+        for start in range(0, len(order), stretch):
+            part = sorted(order[start : start + stretch], key=lambda index: lengths[index])
+            cut += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+        for index in torch.randperm(len(cut), generator=generator).tolist():
+            yield cut[index]
+        epoch += 1
+
+
+def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+    """AdamW; or Muon for the matrices within layers and AdamW for embeddings, vectors and the head."""
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if settings.muon and p.ndim == 2 and "embed" not in name and "shared" not in name]
+    chosen = set(map(id, matrices))
+    rest = [p for _, p in named if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=0.01)]
+    if matrices:
+        optimizers.append(torch.optim.Muon(matrices, lr=settings.muon, weight_decay=0.01))
+    return optimizers
+
+
+def _tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Everything that the next step depends on, by flat names, tied weights once."""
+    tensors = {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in state.items()}
+    tensors["random"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    return tensors
+
+
+def _restore(model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+    for number, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"optimizer.{number}."):
+                _, _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    torch.set_rng_state(tensors["random"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[list[Example]], dict[str, Tensor]],
+    examples: Sequence[Example],
+    lengths: Sequence[int],
+    settings: TrainingSettings,
+    seed: int,
+    checkpoints: Path,
+    progress: Progress,
+    watch: Callable[[int, dict[str, float]], None] = lambda step, means: None,
+) -> list[dict[str, float]]:
+    """Train `model` and return its curve, one entry per logged stretch of steps.
+
+    `loss` maps a batch of examples to named scalars, of which `loss` is minimised. A newest
+    complete checkpoint under `checkpoints` is gone on from, with the same result, bit for bit
+    on a CPU, as without the interruption. `watch` sees each entry and may raise
+    `TrainingDiverged`. The learning rate warms up and then falls linearly to a tenth.
+    """
+    torch.manual_seed(seed)
+    optimizers = make_optimizers(model, settings)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    every = max(1, min(50, settings.steps // 10))
+    curve: list[dict[str, float]] = []
+    sums: dict[str, float] = {}
+    first = 0
+    found = load_checkpoint(checkpoints)
+    if found:
+        first, tensors, facts = found
+        _restore(model, optimizers, tensors)
+        curve, sums = facts["curve"], facts["sums"]
+        print(f"{progress.name}: goes on from step {first} of {settings.steps}", flush=True)
+    stream = batches(lengths, settings.batch_size, seed)
+    for _ in range(first):
+        next(stream)
+    model.train()
+    bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step")
+    started = time.perf_counter()
+    for step in range(first + 1, settings.steps + 1):
+        warm = min(1.0, step / max(1, settings.warmup))
+        fall = 1 - 0.9 * step / settings.steps
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * warm * fall
+        values = loss([examples[index] for index in next(stream)])
+        model.zero_grad(set_to_none=True)
+        values["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        for name, value in (values | {"gradient_norm": norm}).items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        bar.update()
+        if step % every == 0 or step == settings.steps:
+            count = (step - 1) % every + 1
+            means = {name: total / count for name, total in sums.items()}
+            if not math.isfinite(means["loss"]):
+                raise TrainingDiverged(f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; lower the learning rate ({settings.learning_rate})")
+            curve.append({"step": step, **means})
+            sums = {}
+            bar.set_postfix(loss=f"{means['loss']:.3f}")
+            watch(step, means)
+            progress.log(means, step)
+        if step % settings.checkpoint_every == 0 and step < settings.steps:
+            save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
+        kill_point(f"{progress.name}:step:{step}")
+    bar.close()
+    model.eval()
+    progress.log({"steps_per_second": (settings.steps - first) / max(1e-9, time.perf_counter() - started)}, settings.steps)
+    return curve

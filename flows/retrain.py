@@ -1,0 +1,134 @@
+"""Retrain, judge and promote: the main job.
+
+    python -m flows.retrain                              # the made-up world, two cores, minutes
+    python -m flows.retrain --profile smoke
+    python -m flows.retrain --profile world --set summarizer.likelihood.steps=1000
+    DATA_MIRROR=~/mirror python -m flows.retrain --profile news
+
+Unchanged steps are taken from earlier runs; a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from prefect import flow
+
+from flows.train_judges import JUDGE_METRICS, ready_judges
+from tasks import base, gate, parent, summarizer, table_qa
+from tasks.champions import evaluated_champion
+from tasks.console import Steps, metric_table, say
+from tasks.console import console as terminal
+from tasks.data import Data, DataFailed, reproduce
+from tasks.judges import with_judges
+from tasks.memo import Conflict, Context, Done, lease
+from tasks.profiles import Profile, ProfileError, load_profile
+from tasks.report import Story, write_report
+
+
+@flow(name="retrain", flow_run_name="retrain-{profile.name}", validate_parameters=False)
+def retrain(profile: Profile) -> Story:
+    """The whole chain for a profile; returns what the report tells."""
+    steps = Steps(profile)
+    data = reproduce(profile)
+    context = parent.open_parent(profile, data, "retrain")
+    start = steps.done(base.train_base(context, profile, data))
+    judges, examined = ready_judges(context, profile, data, start, steps)
+    context = with_judges(context, *judges.values())
+    tables = table_chain(context, profile, data, start, steps)
+    summaries = summary_chain(context, profile, data, start, judges, steps)
+    gates = [
+        gate.gate(context, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps))
+        for model, candidate, evaluation in (
+            ("table-qa", tables["pretrained"][0], tables["pretrained"][1]),
+            ("summarizer", summaries["contrastive"][0], summaries["contrastive"][1]),
+        )
+    ]
+    story = Story(
+        profile=profile,
+        parent=context.parent,
+        data=data,
+        steps=steps.records,
+        judges=examined,
+        tables={name: evaluation for name, (_, evaluation) in tables.items()},
+        summaries={name: evaluation for name, (_, evaluation) in summaries.items()},
+        differences={
+            "contrastive - mle": gate.compare(context, "contrastive-mle", summaries["contrastive"][1], summaries["mle"][1]),
+            "contrastive - positive-only": gate.compare(
+                context, "contrastive-positive_only", summaries["contrastive"][1], summaries["positive-only"][1]
+            ),
+            "pretrained - plain": gate.compare(context, "pretrained-plain", tables["pretrained"][1], tables["plain"][1]),
+        },
+        gates=gates,
+    )
+    story.report = write_report(context, story)
+    parent.finish(context)
+    return story
+
+
+def table_chain(context: Context, profile: Profile, data: Data, start: Done, steps: Steps) -> dict[str, tuple[Done, Done]]:
+    """Table question answering with and without pretraining, each with its evaluation."""
+    generator = steps.done(table_qa.train_question_generator(context, profile, data, start))
+    written = steps.done(table_qa.write_questions(context, profile, data, generator))
+    pretrained = steps.done(table_qa.pretrain(context, profile, data, start, written))
+    models = {
+        "plain": table_qa.fine_tune(context, profile, data, {"base": start}, "-plain"),
+        "pretrained": table_qa.fine_tune(context, profile, data, {"pretrained": pretrained}),
+    }
+    return {name: (steps.done(model), steps.done(table_qa.evaluate(context, profile, data, model))) for name, model in models.items()}
+
+
+def summary_chain(
+    context: Context, profile: Profile, data: Data, start: Done, judges: dict[str, Done], steps: Steps
+) -> dict[str, tuple[Done, Done]]:
+    """Likelihood, then contrast with and without S-; selected by the training judge, measured by the gate's."""
+    likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
+    candidates = steps.done(summarizer.sample_candidates(context, profile, data, likelihood))
+    scores = steps.done(summarizer.score_candidates(context, profile, candidates, judges["training"]))
+    models = {"mle": likelihood}
+    for training in ("positive-only", "contrastive"):
+        models[training] = steps.done(summarizer.train_contrastive(context, profile, likelihood, scores, training))
+    return {
+        name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()
+    }
+
+
+SUMMARY_METRICS = ["rouge1", "rouge2", "rougeL", "bleu", "quals", "quals_worst", "hallucination_rate", "fact_recall"]
+TABLE_METRICS = ["bleu", "bleu_lowercase", "rouge1", "rouge2", "rougeL"]
+
+
+def show(story: Story) -> None:
+    """Every metric with its interval, the verdicts, and where to look next."""
+    if story.judges:
+        terminal.print(metric_table("Judges: AUC of telling clean from planted errors", story.judges, JUDGE_METRICS))
+    terminal.print(metric_table("Table question answering", story.tables, TABLE_METRICS))
+    terminal.print(metric_table("Summaries, measured by the gate judge", story.summaries, SUMMARY_METRICS))
+    for pair, differences in story.differences.items():
+        say(f"[bold]{pair}[/bold]  " + "   ".join(f"{name} {value}" for name, value in differences.items() if name != "quals_worst"))
+    trained = [step for step in story.steps if not step.reused]
+    if not trained:
+        say(f"nothing changed: all {len(story.steps)} steps were taken from earlier runs")
+    for gated in story.gates:
+        say(f"[bold]gate {gated.model} version {gated.version}: {gated.outcome}[/bold] ({gated.reason})")
+    say(f"report  {story.report}")
+    say("look    make ui        (MLflow on http://127.0.0.1:5000, Prefect on http://127.0.0.1:4200)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="world", help="a file in configs/ (default: world)")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one field of the profile")
+    options = parser.parse_args(arguments)
+    try:
+        profile = load_profile(options.profile, options.set)
+        with lease(f"retrain-{profile.name}"):
+            show(retrain(profile))
+    except (ProfileError, DataFailed, Conflict) as error:
+        print(f"retrain: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

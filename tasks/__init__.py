@@ -1,0 +1,1 @@
+"""Tasks: read inputs, call the library, record in MLflow. Flows put them in order."""

@@ -1,0 +1,23 @@
+"""The champion measured beside the candidate: same test examples, same gate judge."""
+
+from __future__ import annotations
+
+from mlflow.tracking import MlflowClient
+
+from . import summarizer, table_qa
+from .console import Steps
+from .data import Data
+from .memo import Context, Done, recall_version
+from .profiles import Profile
+from .serving import aliased
+
+
+def evaluated_champion(context: Context, profile: Profile, data: Data, model: str, judge: Done, steps: Steps) -> Done | None:
+    """Its evaluation, taken from an earlier run where that was on this test set by this judge."""
+    version = aliased(MlflowClient(), f"{context.profile}-{model}", "champion")
+    if version is None:
+        return None
+    champion = recall_version(MlflowClient().get_run(version.run_id).data.tags["step"], version)
+    if model == "table-qa":
+        return steps.done(table_qa.evaluate(context, profile, data, champion))
+    return steps.done(summarizer.evaluate(context, profile, data, champion, judge))

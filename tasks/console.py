@@ -1,0 +1,93 @@
+"""What a person sees in the terminal while a flow runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .memo import Done
+from .profiles import Profile
+
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+
+
+def planned_work(profile: Profile) -> dict[str, float]:
+    """Each step's share of the whole, roughly in examples that go through a model."""
+    def cost(training: Any) -> float:
+        return float(training.steps * training.batch_size) if training else 1.0
+
+    tables, summaries = profile.tables, profile.summarizer
+    scored = summaries.candidates.documents * (1 + summaries.candidates.per_document)
+    return {
+        "base": cost(profile.base.denoising) * 1.5,
+        "qagen-training": cost(profile.judges.qagen) * 2.5,
+        "qagen-gate": cost(profile.judges.qagen) * 2.5,
+        "judge-training": profile.test_examples * 6,
+        "judge-gate": profile.test_examples * 6,
+        "table-question-generator": cost(tables.question_generator),
+        "written-questions": profile.test_examples,
+        "table-qa-pretraining": cost(tables.pretraining),
+        "table-qa": cost(tables.fine_tuning),
+        "table-qa-plain": cost(tables.fine_tuning),
+        "summarizer-mle": cost(summaries.likelihood),
+        "candidates": summaries.candidates.documents,
+        "scores": scored * 2,
+        "summarizer-contrastive": cost(summaries.contrast.training) * 2,
+        "summarizer-positive-only": cost(summaries.contrast.training),
+        "evaluate": profile.test_examples * 10,
+    }
+
+
+class Steps:
+    """Tells of each step as it ends, and from the pace so far how long the rest will take."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.left, self.finished = planned_work(profile), 0.0
+        self.records: list[Done] = []
+        self.spent = 0.0
+        self.started = time.monotonic()
+
+    def done(self, step: Done) -> Done:
+        """Take note of a finished step and pass it on."""
+        work = self.left.pop(step.name, 0.0)
+        self.records.append(step)
+        if step.reused:
+            line = "reused"
+        else:
+            self.finished, self.spent = self.finished + work, self.spent + step.seconds
+            line = f"{step.seconds:6.0f} s  ({step.why})"
+        left = sum(self.left.values()) * self.spent / self.finished if self.finished else 0
+        ahead = f"   about {max(1, round(left / 60))} min left" if left > 30 and not step.reused else ""
+        say(f"[bold]{step.name:26}[/bold] {line}{ahead}")
+        return step
+
+
+def say(text: str) -> None:
+    console.print(text, highlight=False)
+
+
+def metric_table(title: str, columns: dict[str, Done], names: list[str]) -> Table:
+    """Metrics down, systems across, each with its interval."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    for column in columns:
+        table.add_column(column)
+    for name in names:
+        cells = [interval_text(done.metrics, name) for done in columns.values()]
+        if any(cells):
+            table.add_row(name, *cells)
+    return table
+
+
+def interval_text(metrics: dict[str, float], name: str) -> str:
+    if name not in metrics:
+        return ""
+    digits = 1 if abs(metrics[name]) >= 10 else 3
+    text = f"{metrics[name]:.{digits}f}"
+    if f"{name}.low" in metrics:
+        text += f"  [{metrics[f'{name}.low']:.{digits}f}, {metrics[f'{name}.high']:.{digits}f}]"
+    return text

@@ -1,0 +1,87 @@
+"""Data contracts: Great Expectations suites, declared in `data/contracts.yaml`.
+
+A suite sees a frame of row-level facts: of each row its text fields, and of a table its width
+and height, so that rules about nested values are plain column rules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .environment import ROOT, STATE
+
+
+class ContractBroken(ValueError):
+    """Data broke its contract; the message names file, rule and offending rows."""
+
+
+def facts(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns that suites see of a row."""
+    columns: dict[str, Any] = {name: value for name, value in row.items() if isinstance(value, str)}
+    if "rows" in row:
+        columns |= {
+            "columns": len(row["header"]),
+            "height": len(row["rows"]),
+            "uneven_rows": sum(len(line) != len(row["header"]) for line in row["rows"]),
+        }
+    if "questions" in row:
+        columns |= {
+            "asked": len(row["questions"]),
+            "answers_absent": sum(item["answer"].lower() not in row["passage"].lower() for item in row["questions"]),
+        }
+    if "cells" in row:
+        columns["cells"] = len(row["cells"])
+        columns["cells_absent"] = sum(cell["value"].lower() not in row["sentence"].lower() for cell in row["cells"])
+    if "summary" in row:
+        columns |= {"document_length": len(row["document"]), "summary_length": len(row["summary"])}
+    texts = [value for value in columns.values() if isinstance(value, str)]
+    return columns | {"longest_text": max(map(len, texts), default=0)}
+
+
+def check(suite: str, rows: list[dict[str, Any]], source: Path | str, profile: str) -> dict[str, Any]:
+    """Validate rows by a suite, keep a page of Data Docs, and return {expectations, rows}.
+
+    Raises ContractBroken, naming each rule broken and the first offending values.
+    """
+    if not rows:
+        raise ContractBroken(f"{source}: no rows at all")
+    import great_expectations as gx
+    import pandas as pd
+
+    rules = yaml.safe_load((ROOT / "data" / "contracts.yaml").read_text(encoding="utf-8"))[suite]
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(STATE / "data-docs" / profile / suite)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    context.add_data_docs_site(site_name=suite, site_config=site)
+    expectations = [getattr(gx.expectations, name)(**arguments) for rule in rules for name, arguments in rule.items()]
+    batch = context.data_sources.add_pandas(suite).add_dataframe_asset(suite).add_batch_definition_whole_dataframe(suite)
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name=suite, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations)))
+    )
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(
+            name=suite,
+            validation_definitions=[definition],
+            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[suite])],
+            result_format={"result_format": "SUMMARY", "partial_unexpected_count": 3},
+        )
+    )
+    outcome = checkpoint.run(batch_parameters={"dataframe": pd.DataFrame([facts(row) for row in rows])})
+    if not outcome.success:
+        broken = []
+        for result in next(iter(outcome.run_results.values())).results:
+            if not result.success:
+                column = result.expectation_config.kwargs.get("column", "table")
+                sample = result.result.get("partial_unexpected_list") or result.exception_info or result.result
+                lines = [index + 1 for index in result.result.get("partial_unexpected_index_list") or []]
+                broken.append(f"  {column}: {result.expectation_config.type}: {str(sample)[:300]}{f' (rows {lines})' if lines else ''}")
+        raise ContractBroken(f"{source}: broke {len(broken)} of {len(expectations)} rules of {suite!r} (data/contracts.yaml):\n" + "\n".join(broken))
+    return {"suite": suite, "expectations": len(expectations), "rows": len(rows)}

@@ -1,0 +1,48 @@
+"""Where local state lives, and every tool's telemetry off. Import before any of the tools."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".factloop"
+
+# A variable that is already set wins, so a team points the same code at its own servers.
+DEFAULTS = {
+    # Local state, all under one ignored folder of the clone.
+    "MLFLOW_TRACKING_URI": f"sqlite:///{STATE}/mlflow.db",
+    "PREFECT_HOME": f"{STATE}/prefect",
+    "DVC_SITE_CACHE_DIR": f"{STATE}/dvc-site",
+    "DVC_GLOBAL_CONFIG_DIR": f"{STATE}/dvc-config",
+    "DVC_SYSTEM_CONFIG_DIR": f"{STATE}/dvc-config",
+    "HF_HOME": f"{STATE}/huggingface",
+    "MPLCONFIGDIR": f"{STATE}/matplotlib",
+    # Telemetry and calls home.
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "DVC_STUDIO_OFFLINE": "1",
+    "ITERATIVE_DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Quiet and patient: a laptop may need half a minute to start Prefect's server.
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # Lines that a user can do nothing about, from inside MLflow and transformers.
+    "PYTHONWARNINGS": "ignore::UserWarning:mlflow,ignore::FutureWarning",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def prepare() -> None:
+    """Set the defaults and make the state folder."""
+    STATE.mkdir(exist_ok=True)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,169 @@
+"""Profiles: one YAML file each, read into frozen models that reject unknown fields."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from factloop.settings import ContrastSettings, Network, QualsSettings, TrainingSettings, Window
+
+from .environment import ROOT
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ProfileError(ValueError):
+    """A profile, or an override of it, that cannot be used as written."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class WorldData(Strict):
+    """The made-up world: how much of it, and how its training references err."""
+
+    kind: Literal["world"]
+    seed: int
+    documents: Count
+    passages: Count
+    pages: Count
+    table_questions: Count
+    omission: Share = 0.4
+    fill_in: Share = 0.6
+    typical: Share = 0.85
+
+
+class MirrorData(Strict):
+    """Real data by the names of `data/sources.yaml`, with the most rows to take of each."""
+
+    kind: Literal["sources"]
+    documents: dict[str, Count]
+    questions: dict[str, Count]
+    pages: dict[str, Count]
+    table_questions: dict[str, Count]
+    non_commercial: bool = False
+
+
+class Shares(Strict):
+    """Shares of validation and test clusters; the rest trains."""
+
+    validation: Share
+    test: Share
+
+
+class DataSettings(Strict):
+    source: Annotated[WorldData | MirrorData, Field(discriminator="kind")]
+    split: Shares
+    short_questions_per_page: Count
+
+
+class Scratch(Strict):
+    """A small network with random weights and a tokenizer learned from the profile's text."""
+
+    kind: Literal["scratch"]
+    network: Network
+    window: Window
+
+
+class Encoder(Strict):
+    """A pretrained encoder, from a folder, a pip package or the hub; the decoder copies its layers."""
+
+    kind: Literal["encoder"]
+    checkpoint: str
+    decoder_layers: Count
+    window: Window
+
+
+class Checkpoint(Strict):
+    """A pretrained encoder-decoder, used as it is."""
+
+    kind: Literal["seq2seq"]
+    checkpoint: str
+    window: Window
+
+
+class BaseSettings(Strict):
+    start: Annotated[Scratch | Encoder | Checkpoint, Field(discriminator="kind")]
+    denoising: TrainingSettings | None
+
+
+class JudgeSettings(Strict):
+    qagen: TrainingSettings
+    quals: QualsSettings = QualsSettings()
+
+
+class TableSettings(Strict):
+    question_generator: TrainingSettings
+    pretraining: TrainingSettings
+    fine_tuning: TrainingSettings
+    fine_tuning_examples: Count
+    check_questions: bool = True
+    """Whether what the question generator writes must be questions."""
+
+
+class Candidates(Strict):
+    documents: Count
+    per_document: Count
+    top_k: Count = 50
+
+
+class SummarizerSettings(Strict):
+    score: Literal["quals", "quals_worst", "rouge"] = "quals"
+    """What chooses S+ and S-: QUALS (mean or worst pair), or ROUGE-L against the reference."""
+    likelihood: TrainingSettings
+    candidates: Candidates
+    contrast: ContrastSettings
+
+
+class Profile(Strict):
+    name: str
+    seed: int
+    device: str = "cpu"
+    threads: Count = 2
+    test_examples: Count
+    data: DataSettings
+    base: BaseSettings
+    judges: JudgeSettings
+    tables: TableSettings
+    summarizer: SummarizerSettings
+
+
+def profile_names() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+
+
+def _set(config: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ProfileError(f"--set {override!r}: write it as path=value, for example --set summarizer.likelihood.steps=100")
+    if keys[0] in ("data", "name"):
+        raise ProfileError(f"--set {override!r}: other data is another profile; copy configs/{config['name']}.yaml under a new name")
+    level = config
+    for key in keys[:-1]:
+        if not isinstance(level.get(key), dict):
+            raise ProfileError(f"--set {override!r}: there is no {key!r}; its level has {sorted(level)}")
+        level = level[key]
+    level[keys[-1]] = yaml.safe_load(value)
+
+
+def load_profile(name: str, overrides: tuple[str, ...] | list[str] = (), folder: Path = ROOT / "configs") -> Profile:
+    """Read `configs/<name>.yaml` with overrides `path=value`; ProfileError says what is wrong."""
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise ProfileError(f"there is no profile {name!r}{f'; did you mean {near[0]!r}?' if near else ''}; profiles: {', '.join(known)}")
+    config: dict[str, Any] = {"name": name} | yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    for override in overrides:
+        _set(config, override)
+    try:
+        return Profile.model_validate(config)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r:.80})" for item in error.errors()]
+        raise ProfileError(f"configs/{name}.yaml with {list(overrides)} is not a profile:\n" + "\n".join(lines)) from None

@@ -1,0 +1,124 @@
+"""The report of a retrain: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from factloop.statistics import Estimate
+
+from .console import interval_text
+from .data import Data
+from .environment import ROOT, STATE
+from .gate import Gated, examples
+from .memo import Context, Done
+from .profiles import Profile
+
+SHOWN = 20  # outputs side by side
+CURVES = ("base", "qagen-training", "qagen-gate", "table-qa-pretraining", "table-qa", "table-qa-plain", "summarizer-mle", "summarizer-contrastive", "summarizer-positive-only")
+
+
+@dataclass
+class Story:
+    """What happened in one retrain."""
+
+    profile: Profile
+    parent: str
+    data: Data
+    steps: list[Done]
+    judges: dict[str, Done]
+    tables: dict[str, Done]
+    summaries: dict[str, Done]
+    differences: dict[str, dict[str, Estimate]]
+    gates: list[Gated]
+    report: Path = field(default_factory=Path)
+
+
+def _curves(steps: list[Done]) -> str:
+    """Training losses as one PNG, as a data URL."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    client = MlflowClient()
+    chosen = [step for step in steps if step.name in CURVES]
+    columns = 3
+    figure, axes = pyplot.subplots(-(-len(chosen) // columns), columns, figsize=(12, 2.4 * -(-len(chosen) // columns)), squeeze=False)
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_visible(False)
+    for axis, step in zip(axes.flat, chosen, strict=False):
+        for name in ("loss", "positive_loss", "negative_loss", "long_loss", "short_loss"):
+            points = sorted(client.get_metric_history(step.run_id, f"train/{name}"), key=lambda point: point.step)
+            if points:
+                axis.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1.2)
+        axis.set_title(step.name, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=6)
+    figure.tight_layout()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    pyplot.close(figure)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _side_by_side(evaluations: dict[str, Done], key: str) -> list[dict[str, Any]]:
+    """The same test examples as every system answered them."""
+    rows = {name: examples(done)[:SHOWN] for name, done in evaluations.items()}
+    first = next(iter(rows.values()))
+    return [
+        {"input": row[key], "row": row, "outputs": {name: found[index] for name, found in rows.items()}} for index, row in enumerate(first)
+    ]
+
+
+def render(story: Story, curves: str) -> str:
+    environment = Environment(loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["interval"] = interval_text
+    metrics = lambda found: sorted({n for done in found.values() for n in done.metrics if f"{n}.low" in done.metrics})  # noqa: E731
+    return environment.get_template("report.html.jinja").render(
+        story=story,
+        curves=curves,
+        config=json.dumps(story.profile.model_dump(mode="json"), indent=1),
+        tables=[
+            ("Summaries, measured by the gate judge", story.summaries, metrics(story.summaries)),
+            ("Table question answering", story.tables, metrics(story.tables)),
+            ("Judges: AUC of telling clean summaries from planted errors", story.judges, metrics(story.judges)),
+        ],
+        summaries=_side_by_side(story.summaries, "document"),
+        answers=_side_by_side(story.tables, "question"),
+    )
+
+
+@task(task_run_name="report")
+def write_report(context: Context, story: Story) -> Path:
+    """Write the report, attach it to the parent run and to Prefect."""
+    path = STATE / "reports" / f"{story.profile.name}-{context.parent}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".unfinished")
+    scratch.write_text(render(story, _curves(story.steps)), encoding="utf-8")
+    scratch.replace(path)
+    client = MlflowClient()
+    client.log_artifact(context.parent, str(path))
+    headline = {}
+    for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
+        headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}
+    client.log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in headline.items()])
+    for gated in story.gates:
+        client.set_tag(context.parent, f"gate.{gated.model}", f"{gated.outcome}: {gated.reason}"[:5000])
+    create_link_artifact(link=path.as_uri(), link_text="report", key=f"report-{story.profile.name}", description=f"retrain of {story.profile.name}")
+    create_markdown_artifact(
+        key=f"gate-{story.profile.name}",
+        markdown="\n".join(f"- **{gated.model}** version {gated.version}: {gated.outcome} ({gated.reason})" for gated in story.gates),
+    )
+    return path

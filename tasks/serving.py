@@ -1,0 +1,76 @@
+"""Log a model so that `mlflow.pyfunc.load_model` serves it from a DataFrame, and register it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema
+
+from .environment import ROOT
+
+if TYPE_CHECKING:
+    from .memo import Context
+
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "tqdm")
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a model is offered: its registered name, columns in and out, and an example."""
+
+    name: str
+    example: dict[str, str]
+    outputs: tuple[str, ...]
+    tags: dict[str, str]
+
+
+def _signature(served: Served) -> ModelSignature:
+    columns = [ColSpec(DataType.string, name) for name in served.example]
+    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.string, name) for name in served.outputs]))
+
+
+def log_model(
+    client: MlflowClient, run: Run, key: str, step: str, folder: Path, served: Served, context: Context
+) -> tuple[str, str]:
+    """(logged model id, registered version) of the run's model; an earlier attempt's are found again."""
+    registered = f"{context.profile}-{served.name}"
+    for version in client.search_model_versions(f"name = '{registered}'"):
+        if version.tags.get("run_key") == key and version.run_id == run.info.run_id:
+            return version.source.removeprefix("models:/"), str(version.version)
+    with mlflow.start_run(run_id=run.info.run_id, nested=True):
+        info = mlflow.pyfunc.log_model(
+            name=step,
+            python_model=str(ROOT / "tasks" / "predict.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(ROOT / "factloop")],
+            model_config={"kind": served.name},
+            signature=_signature(served),
+            input_example=pd.DataFrame([served.example]),
+            pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS],
+        )
+    tags: dict[str, Any] = context.tags | served.tags | {"run_key": key}
+    try:
+        client.create_registered_model(registered)
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(registered, info.model_uri, run.info.run_id, tags=tags)
+    return str(info.model_id), str(version.version)
+
+
+def aliased(client: MlflowClient, registered: str, alias: str) -> Any | None:
+    """The version that carries an alias; None where there is none."""
+    try:
+        return client.get_model_version_by_alias(registered, alias)
+    except mlflow.MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

@@ -1,0 +1,85 @@
+"""Table question answering: GenTaP pretraining, fine-tuning, and the same without pretraining."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from prefect import task
+
+from factloop.corpora.rows import read_rows
+
+from .contracts import check
+from .data import Data
+from .memo import Context, Done, once
+from .profiles import Profile
+from .serving import Served
+
+TABLE = {"title": "Coach list", "header": ["Coach", "Side", "Matches"], "rows": [["Mara Velling", "the Hawks", "31"]]}
+TABLE_EXAMPLE = {"question": "Who managed the Hawks?", "table": json.dumps(TABLE)}
+SENTENCE_EXAMPLE = {"sentence": "Mara Velling coached the Hawks.", "entries": json.dumps(["Mara Velling", "the Hawks"])}
+
+
+@task(task_run_name="table-question-generator")
+def train_question_generator(context: Context, profile: Profile, data: Data, base: Done) -> Done:
+    from factloop.steps import tables
+
+    return once(
+        context, "table-question-generator", tables.train_question_generator,
+        config={"training": profile.tables.question_generator.__dict__, "seed": profile.seed},
+        inputs={"base": base, "questions": data["questions.train"]},
+        served=Served("table-question-generator", SENTENCE_EXAMPLE, ("question",), {}),
+    )  # fmt: skip
+
+
+@task(task_run_name="written-questions")
+def write_questions(context: Context, profile: Profile, data: Data, generator: Done) -> Done:
+    """Questions for the mined sentences, under contract before anything trains on them."""
+    from factloop.steps import tables
+
+    done = once(
+        context, "written-questions", tables.write_questions,
+        config={"seed": profile.seed, "check": profile.tables.check_questions}, inputs={"generator": generator, "mined": data["mined"]},
+    )  # fmt: skip
+    path = Path(done.path) / "questions.jsonl"
+    if profile.tables.check_questions and not done.reused:
+        check("written_questions", list(read_rows(path)), path, profile.name)
+    return done
+
+
+@task(task_run_name="table-qa-pretraining")
+def pretrain(context: Context, profile: Profile, data: Data, base: Done, written: Done) -> Done:
+    from factloop.steps import tables
+
+    return once(
+        context, "table-qa-pretraining", tables.pretrain,
+        config={"training": profile.tables.pretraining.__dict__, "seed": profile.seed},
+        inputs={"base": base, "long": written.file("questions.jsonl"), "short": data["short_questions"]},
+    )  # fmt: skip
+
+
+@task(task_run_name="table-qa{suffix}")
+def fine_tune(context: Context, profile: Profile, data: Data, start: dict[str, Done], suffix: str = "") -> Done:
+    """From the pretrained model, or the base; the same questions, steps and seed either way."""
+    from factloop.steps import tables
+
+    return once(
+        context, f"table-qa{suffix}", tables.fine_tune,
+        config={
+            "training": profile.tables.fine_tuning.__dict__, "seed": profile.seed,
+            "examples": profile.tables.fine_tuning_examples,
+        },
+        inputs=start | {"questions": data["table_questions.train"]},
+        served=Served("table-qa", TABLE_EXAMPLE, ("long", "short"), {"start": next(iter(start))}),
+    )  # fmt: skip
+
+
+@task(task_run_name="evaluate-{model.name}")
+def evaluate(context: Context, profile: Profile, data: Data, model: Done) -> Done:
+    from factloop.steps import tables
+
+    return once(
+        context, f"evaluate-{model.name}", tables.evaluate,
+        config={"examples": profile.test_examples, "seed": profile.seed},
+        inputs={"model": model, "questions": data["table_questions.test"]},
+    )  # fmt: skip

@@ -108,9 +108,7 @@ def mask_spans(ids: list[int], mask: int, generator: torch.Generator, share: flo
     return [*result, ids[-1]]
 
 
-def denoise(
-    base: Seq2Seq, texts: Sequence[str], settings: TrainingSettings, seed: int, checkpoints: Path, progress: Progress
-) -> None:
+def denoise(base: Seq2Seq, texts: Sequence[str], settings: TrainingSettings, seed: int, checkpoints: Path, progress: Progress) -> None:
     """Train `base` in place to restore `texts` from masked copies."""
     limit = min(base.window.source, base.window.target)
     rows = base.ids([[text] for text in texts], limit)

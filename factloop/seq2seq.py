@@ -40,12 +40,8 @@ class Seq2Seq:
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Seq2Seq:
         """Load a folder that `save` wrote. Weights are safetensors; no code is taken from it."""
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+        model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         window = Window(**json.loads((folder / "window.json").read_text()))
         return cls(model.to(device).eval(), tokenizer, window)
 
@@ -57,7 +53,8 @@ class Seq2Seq:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def pad(self) -> int:
@@ -77,11 +74,7 @@ class Seq2Seq:
     def ids(self, texts: Sequence[Segments], limit: int) -> list[list[int]]:
         """Token ids of each text, cut to `limit` with the end token last."""
         flat = [part for text in texts for part in text if not isinstance(part, Special)]
-        coded = iter(
-            self.tokenizer(flat, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            if flat
-            else []
-        )
+        coded = iter(self.tokenizer(flat, add_special_tokens=False, split_special_tokens=True)["input_ids"] if flat else [])
         result = []
         for text in texts:
             ids: list[int] = []

@@ -89,9 +89,7 @@ def summary_chain(
     models = {"mle": likelihood}
     for training in ("positive-only", "contrastive"):
         models[training] = steps.done(summarizer.train_contrastive(context, profile, likelihood, scores, training))
-    return {
-        name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()
-    }
+    return {name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()}
 
 
 SUMMARY_METRICS = ["rouge1", "rouge2", "rougeL", "bleu", "quals", "quals_worst", "hallucination_rate", "fact_recall"]

@@ -18,22 +18,20 @@ from tasks import base, parent
 from tasks.console import Steps, metric_table
 from tasks.console import console as terminal
 from tasks.data import Data, DataFailed, reproduce
-from tasks.judges import examine_qagen, find_judge, train_qagen
+from tasks.judges import Role, examine_qagen, find_judge, train_qagen
 from tasks.memo import Conflict, Context, Done
 from tasks.profiles import Profile, ProfileError, load_profile
 
-ROLES = ("training", "gate")
-JUDGE_METRICS = [
-    f"judge/{name}/auc"
-    for name in ("quals", "quals_worst", "unigrams", "bigrams", "trigrams", "worst_sentence", "values")
-]
+ROLES: tuple[Role, ...] = ("training", "gate")
+JUDGE_METRICS = [f"judge/{name}/auc" for name in ("quals", "quals_worst", "unigrams", "bigrams", "trigrams", "worst_sentence", "values")]
 
 
 def ready_judges(
     context: Context, profile: Profile, data: Data, start: Done, steps: Steps, replace: bool = False
 ) -> tuple[dict[str, Done], dict[str, Done]]:
     """The judge of each role, and on the world its examination; trained only where missing."""
-    judges, examined = {}, {}
+    judges: dict[str, Done] = {}
+    examined: dict[str, Done] = {}
     for role in ROLES:
         found = None if replace else find_judge(context, role)
         judges[role] = steps.done(found or train_qagen(context, profile, data, start, role))

@@ -17,6 +17,7 @@ console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 def planned_work(profile: Profile) -> dict[str, float]:
     """Each step's share of the whole, roughly in examples that go through a model."""
+
     def cost(training: Any) -> float:
         return float(training.steps * training.batch_size) if training else 1.0
 

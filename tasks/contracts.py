@@ -50,11 +50,12 @@ def check(suite: str, rows: list[dict[str, Any]], source: Path | str, profile: s
         raise ContractBroken(f"{source}: no rows at all")
     import great_expectations as gx
     import pandas as pd
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
 
     rules = yaml.safe_load((ROOT / "data" / "contracts.yaml").read_text(encoding="utf-8"))[suite]
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    site = {
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+    site: Any = {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(STATE / "data-docs" / profile / suite)},
@@ -64,13 +65,15 @@ def check(suite: str, rows: list[dict[str, Any]], source: Path | str, profile: s
     expectations = [getattr(gx.expectations, name)(**arguments) for rule in rules for name, arguments in rule.items()]
     batch = context.data_sources.add_pandas(suite).add_dataframe_asset(suite).add_batch_definition_whole_dataframe(suite)
     definition = context.validation_definitions.add(
-        gx.ValidationDefinition(name=suite, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations)))
+        gx.ValidationDefinition(
+            name=suite, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations))
+        )
     )
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(
             name=suite,
             validation_definitions=[definition],
-            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[suite])],
+            actions=[UpdateDataDocsAction(name="docs", site_names=[suite])],
             result_format={"result_format": "SUMMARY", "partial_unexpected_count": 3},
         )
     )
@@ -79,9 +82,12 @@ def check(suite: str, rows: list[dict[str, Any]], source: Path | str, profile: s
         broken = []
         for result in next(iter(outcome.run_results.values())).results:
             if not result.success:
-                column = result.expectation_config.kwargs.get("column", "table")
+                rule: Any = result.expectation_config
+                column = rule.kwargs.get("column", "table")
                 sample = result.result.get("partial_unexpected_list") or result.exception_info or result.result
                 lines = [index + 1 for index in result.result.get("partial_unexpected_index_list") or []]
-                broken.append(f"  {column}: {result.expectation_config.type}: {str(sample)[:300]}{f' (rows {lines})' if lines else ''}")
-        raise ContractBroken(f"{source}: broke {len(broken)} of {len(expectations)} rules of {suite!r} (data/contracts.yaml):\n" + "\n".join(broken))
+                broken.append(f"  {column}: {rule.type}: {str(sample)[:300]}{f' (rows {lines})' if lines else ''}")
+        raise ContractBroken(
+            f"{source}: broke {len(broken)} of {len(expectations)} rules of {suite!r} (data/contracts.yaml):\n" + "\n".join(broken)
+        )
     return {"suite": suite, "expectations": len(expectations), "rows": len(rows)}

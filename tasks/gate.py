@@ -46,7 +46,11 @@ def limits(profile: str, model: str) -> dict[str, Any]:
 def compare(context: Context, label: str, candidate: Done, other: Done) -> dict[str, Estimate]:
     """Paired differences candidate - other, as metrics `difference/<label>/...` of the parent run."""
     found = compare_examples(examples(candidate), examples(other))
-    metrics = {f"difference/{label}/{name}{suffix}": value for name, e in found.items() for suffix, value in (("", e.value), (".low", e.low), (".high", e.high))}
+    metrics = {
+        f"difference/{label}/{name}{suffix}": value
+        for name, e in found.items()
+        for suffix, value in (("", e.value), (".low", e.low), (".high", e.high))
+    }
     MlflowClient().log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()])
     return found
 

@@ -37,7 +37,7 @@ def train_qagen(context: Context, profile: Profile, data: Data, base: Done, role
         inputs={"base": base, "questions": data["questions.train"]},
         served=Served("qagen", {"passage": EXAMPLE}, ("question", "answer"), {"role": role}),
     )  # fmt: skip
-    MlflowClient().set_registered_model_alias(f"{context.profile}-qagen", role, done.version)
+    MlflowClient().set_registered_model_alias(f"{context.profile}-qagen", role, str(done.version))
     return done
 
 

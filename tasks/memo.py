@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from filelock import FileLock, Timeout
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+import mlflow
 from factloop.faults import kill_point
 
 from .environment import ROOT, STATE
@@ -84,7 +84,9 @@ def lease(key: str, wait: float = 0) -> Any:
     try:
         lock.acquire()
     except Timeout:
-        raise Conflict(f"another process holds {key}: two runs were started at once; let the first end, then start this one again") from None
+        raise Conflict(
+            f"another process holds {key}: two runs were started at once; let the first end, then start this one again"
+        ) from None
     try:
         yield
     finally:
@@ -115,18 +117,15 @@ class RunProgress:
 def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
     """The oldest run of a key that is finished, or that is not; runs found corrupt do not count."""
     status = "attributes.status = 'FINISHED'" if finished else "attributes.status != 'FINISHED'"
-    found = client.search_runs(
-        [experiment], f"tags.run_key = '{key}' and {status}", order_by=["attributes.start_time ASC"], max_results=20
-    )
+    found = client.search_runs([experiment], f"tags.run_key = '{key}' and {status}", order_by=["attributes.start_time ASC"], max_results=20)
     return next((run for run in found if "corrupt" not in run.data.tags), None)
 
 
 def artifact_folder(run: Run, model_id: str | None) -> Path:
     """Where the files of a run are on this machine; fetched if its store is another machine's."""
+    location = f"{run.info.artifact_uri}/{FILES}"
     if model_id:
-        location = mlflow.get_logged_model(model_id).artifact_location + "/artifacts/model"
-    else:
-        location = f"{run.info.artifact_uri}/{FILES}"
+        location = f"{mlflow.get_logged_model(model_id).artifact_location}/artifacts/model"
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=location))
 
 
@@ -159,7 +158,10 @@ def recall_version(name: str, version: Any) -> Done:
 def _why_not_reused(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> str:
     """What changed since the newest finished run of the same step."""
     newest = client.search_runs(
-        [context.experiment], f"tags.step = '{name}' and attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"], max_results=1
+        [context.experiment],
+        f"tags.step = '{name}' and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
     )
     if not newest:
         return "first time"
@@ -260,7 +262,8 @@ def _dataset(context: Context, path: str, found: str) -> MetaDataset:
     inside = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a local path "can be interpreted in multiple ways", twice the same
-        return MetaDataset(resolve_dataset_source(path), name=inside, digest=found[:36])
+        # Its base class declares `profile` abstract, yet MetaDataset is made to be instantiated.
+        return MetaDataset(resolve_dataset_source(path), name=inside, digest=found[:36])  # type: ignore[abstract]
 
 
 def _record(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-import mlflow
 from mlflow.tracking import MlflowClient
 from prefect import task
+
+import mlflow
 
 from .data import Data
 from .environment import ROOT, STATE
@@ -34,7 +35,7 @@ def experiment_id(profile: str) -> str:
     except mlflow.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return str(client.get_experiment_by_name(name).experiment_id)
+        return experiment_id(profile)  # another process has just made it
 
 
 @task(task_run_name="parent-run")

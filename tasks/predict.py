@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
+
+import mlflow
 
 
 class Generator(PythonModel):
@@ -33,8 +34,9 @@ class Generator(PythonModel):
             return pd.DataFrame({"text": beam_search(self.model, [[row["text"]] for row in rows])})
         if self.kind == "qagen":
             from factloop.judges import ask
+            from factloop.settings import QualsSettings
 
-            pairs = ask(self.model, [row["passage"] for row in rows])
+            pairs = ask(self.model, [row["passage"] for row in rows], QualsSettings())
             return pd.DataFrame(pairs, columns=["question", "answer"])
         if self.kind == "table-question-generator":
             texts = [entries(row["sentence"], json.loads(row["entries"])) for row in rows]

@@ -25,7 +25,17 @@ from .memo import Context, Done
 from .profiles import Profile
 
 SHOWN = 20  # outputs side by side
-CURVES = ("base", "qagen-training", "qagen-gate", "table-qa-pretraining", "table-qa", "table-qa-plain", "summarizer-mle", "summarizer-contrastive", "summarizer-positive-only")
+CURVES = (
+    "base",
+    "qagen-training",
+    "qagen-gate",
+    "table-qa-pretraining",
+    "table-qa",
+    "table-qa-plain",
+    "summarizer-mle",
+    "summarizer-contrastive",
+    "summarizer-positive-only",
+)
 
 
 @dataclass
@@ -83,7 +93,9 @@ def _side_by_side(evaluations: dict[str, Done], key: str) -> list[dict[str, Any]
 
 
 def render(story: Story, curves: str) -> str:
-    environment = Environment(loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals["interval"] = interval_text
     metrics = lambda found: sorted({n for done in found.values() for n in done.metrics if f"{n}.low" in done.metrics})  # noqa: E731
     return environment.get_template("report.html.jinja").render(
@@ -110,13 +122,15 @@ def write_report(context: Context, story: Story) -> Path:
     scratch.replace(path)
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
-    headline = {}
+    headline: dict[str, float] = {}
     for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}
     client.log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in headline.items()])
     for gated in story.gates:
         client.set_tag(context.parent, f"gate.{gated.model}", f"{gated.outcome}: {gated.reason}"[:5000])
-    create_link_artifact(link=path.as_uri(), link_text="report", key=f"report-{story.profile.name}", description=f"retrain of {story.profile.name}")
+    create_link_artifact(
+        link=path.as_uri(), link_text="report", key=f"report-{story.profile.name}", description=f"retrain of {story.profile.name}"
+    )
     create_markdown_artifact(
         key=f"gate-{story.profile.name}",
         markdown="\n".join(f"- **{gated.model}** version {gated.version}: {gated.outcome} ({gated.reason})" for gated in story.gates),

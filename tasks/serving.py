@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+import mlflow
 
 from .environment import ROOT
 
@@ -33,18 +34,17 @@ class Served:
 
 
 def _signature(served: Served) -> ModelSignature:
-    columns = [ColSpec(DataType.string, name) for name in served.example]
-    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.string, name) for name in served.outputs]))
+    columns: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in served.example]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in served.outputs]
+    return ModelSignature(Schema(columns), Schema(outputs))
 
 
-def log_model(
-    client: MlflowClient, run: Run, key: str, step: str, folder: Path, served: Served, context: Context
-) -> tuple[str, str]:
+def log_model(client: MlflowClient, run: Run, key: str, step: str, folder: Path, served: Served, context: Context) -> tuple[str, str]:
     """(logged model id, registered version) of the run's model; an earlier attempt's are found again."""
     registered = f"{context.profile}-{served.name}"
     for version in client.search_model_versions(f"name = '{registered}'"):
         if version.tags.get("run_key") == key and version.run_id == run.info.run_id:
-            return version.source.removeprefix("models:/"), str(version.version)
+            return str(version.source).removeprefix("models:/"), str(version.version)
     with mlflow.start_run(run_id=run.info.run_id, nested=True):
         info = mlflow.pyfunc.log_model(
             name=step,

@@ -93,9 +93,11 @@ def find_source(name: str, declared: dict[str, Any], non_commercial: bool) -> Pa
         raise SourceError(f"source {name!r} is under {source['licence']}: set data.source.non_commercial to true in the profile to use it")
     mirror = os.environ.get("DATA_MIRROR")
     if not mirror:
-        raise SourceError(f"source {name!r} ({source['origin']}) is needed: set DATA_MIRROR=<folder> to a folder that holds {source['file']}")
+        raise SourceError(
+            f"source {name!r} ({source['origin']}) is needed: set DATA_MIRROR=<folder> to a folder that holds {source['file']}"
+        )
     root = Path(mirror).expanduser().resolve()
-    path = (root / source["file"]).resolve()
+    path: Path = (root / source["file"]).resolve()
     if not path.is_relative_to(root) or not path.is_file():
         raise SourceError(f"the mirror {root} lacks {source['file']} (source {name!r}, {source['origin']})")
     found = file_digest(path)
@@ -162,7 +164,9 @@ def split(profile: Profile) -> None:
         counts[name] = write_rows(target / f"{name}.jsonl", rows)
     empty = sorted(name for name, count in counts.items() if not count and not name.endswith("validation"))
     if empty:
-        raise SourceError(f"profile {profile.name}: nothing is left for {', '.join(empty)} (all counts: {counts}); take more data or other shares")
+        raise SourceError(
+            f"profile {profile.name}: nothing is left for {', '.join(empty)} (all counts: {counts}); take more data or other shares"
+        )
     _write_json(target / "counts.json", counts)
 
 

@@ -66,4 +66,3 @@ def train_contrast(
 
     lengths = [len(pair[0]) + len(pair[1]) for pair, _ in examples]
     return fit(seq2seq.model, loss, examples, lengths, settings.training, seed, checkpoints, progress, watch)
-

@@ -28,13 +28,21 @@ def _text(path: Path, number: int, row: Row, field: str) -> str:
 
 def xsum(path: Path) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path), 1):
-        yield {"id": _text(path, number, row, "id"), "document": _text(path, number, row, "document"), "summary": _text(path, number, row, "summary")}
+        yield {
+            "id": _text(path, number, row, "id"),
+            "document": _text(path, number, row, "document"),
+            "summary": _text(path, number, row, "summary"),
+        }
 
 
 def dialogsum(path: Path) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path), 1):
         summary = "summary" if "summary" in row else "summary1"  # the test set has three references
-        yield {"id": _text(path, number, row, "fname"), "document": _text(path, number, row, "dialogue"), "summary": _text(path, number, row, summary)}
+        yield {
+            "id": _text(path, number, row, "fname"),
+            "document": _text(path, number, row, "dialogue"),
+            "summary": _text(path, number, row, summary),
+        }
 
 
 def scitldr(path: Path) -> Iterator[Row]:
@@ -42,7 +50,11 @@ def scitldr(path: Path) -> Iterator[Row]:
         if not isinstance(row.get("source"), list) or not isinstance(row.get("target"), list) or not row["target"]:
             raise BadRow(path, number, "fields 'source' and 'target' must be lists of sentences")
         joined = {"source": " ".join(map(str, row["source"])), "target": str(row["target"][0])}
-        yield {"id": _text(path, number, row, "paper_id"), "document": _text(path, number, joined, "source"), "summary": _text(path, number, joined, "target")}
+        yield {
+            "id": _text(path, number, row, "paper_id"),
+            "document": _text(path, number, joined, "source"),
+            "summary": _text(path, number, joined, "target"),
+        }
 
 
 def squad(path: Path) -> Iterator[Row]:
@@ -89,9 +101,14 @@ def ottqa(path: Path) -> Iterator[Row]:
         text = " ".join([row.get("intro") or "", row.get("section_text") or "", *row.get("passages", {}).values()])
         text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", re.sub(r"\s+", " ", text))).strip()
         if rows and text:
-            yield {"id": f"ottqa-{row['uid']}", "page": row["title"], "title": f"{row['title']}: {row.get('section_title') or ''}".rstrip(": "), "header": header, "rows": rows, "text": text}
+            yield {
+                "id": f"ottqa-{row['uid']}",
+                "page": row["title"],
+                "title": f"{row['title']}: {row.get('section_title') or ''}".rstrip(": "),
+                "header": header,
+                "rows": rows,
+                "text": text,
+            }
 
 
-READERS: dict[str, Reader] = {
-    reader.__name__: reader for reader in (xsum, dialogsum, scitldr, squad, fetaqa, ottqa)
-}
+READERS: dict[str, Reader] = {reader.__name__: reader for reader in (xsum, dialogsum, scitldr, squad, fetaqa, ottqa)}

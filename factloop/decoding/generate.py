@@ -12,7 +12,9 @@ from ..seq2seq import Segments, Seq2Seq
 
 
 @torch.inference_mode()
-def _generate(seq2seq: Seq2Seq, texts: Sequence[Segments], name: str, batch_size: int, seed: int, count: int, **options: Any) -> list[list[str]]:
+def _generate(
+    seq2seq: Seq2Seq, texts: Sequence[Segments], name: str, batch_size: int, seed: int, count: int, **options: Any
+) -> list[list[str]]:
     seq2seq.model.eval()
     ids = seq2seq.sources(texts)
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
@@ -39,6 +41,8 @@ def beam_search(seq2seq: Seq2Seq, texts: Sequence[Segments], name: str = "genera
     return [line[0] for line in found]
 
 
-def sample(seq2seq: Seq2Seq, texts: Sequence[Segments], count: int, top_k: int, seed: int, name: str = "sample", batch_size: int = 64) -> list[list[str]]:
+def sample(
+    seq2seq: Seq2Seq, texts: Sequence[Segments], count: int, top_k: int, seed: int, name: str = "sample", batch_size: int = 64
+) -> list[list[str]]:
     """`count` samples for each text, each token from the `top_k` most likely."""
     return _generate(seq2seq, texts, name, batch_size, seed, count, num_beams=1, do_sample=True, top_k=top_k)

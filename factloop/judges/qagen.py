@@ -26,9 +26,7 @@ def train_qagen(
     and `QUESTIONS` of its questions, drawn anew each time, are learned against its states.
     """
     sources = seq2seq.sources([[row["passage"]] for row in passages])
-    targets = [
-        seq2seq.targets([[item["question"], SEP, item["answer"]] for item in row["questions"]]) for row in passages
-    ]
+    targets = [seq2seq.targets([[item["question"], SEP, item["answer"]] for item in row["questions"]]) for row in passages]
 
     def loss(batch: list[tuple[list[int], list[list[int]]]]) -> dict[str, Tensor]:
         batch = [(ids, [group[i] for i in torch.randperm(len(group))[:QUESTIONS]]) for ids, group in batch]

@@ -87,9 +87,7 @@ def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str,
     return kept
 
 
-def quals(
-    qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings, name: str = "QUALS"
-) -> list[Quals]:
+def quals(qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings, name: str = "QUALS") -> list[Quals]:
     """Score each summary against its document. Documents beyond the window are cut at its end."""
     if len(documents) != len(summaries):
         raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
@@ -120,7 +118,7 @@ def _pairs(
     ]
 
 
-def ask(qagen: Seq2Seq, passages: Sequence[str], settings: QualsSettings = QualsSettings()) -> list[tuple[str, str]]:
+def ask(qagen: Seq2Seq, passages: Sequence[str], settings: QualsSettings) -> list[tuple[str, str]]:
     """The most likely question about each passage with its answer; two empty strings for none."""
     found = diverse_beam_search(
         qagen, qagen.pad_batch(qagen.sources([[text] for text in passages])),

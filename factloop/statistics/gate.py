@@ -36,9 +36,7 @@ def absolute(metrics: Mapping[str, float], limits: Mapping[str, Mapping[str, flo
     return broken
 
 
-def decide(
-    metrics: Mapping[str, float], limits: Mapping[str, Any], differences: Mapping[str, Estimate] | None
-) -> Verdict:
+def decide(metrics: Mapping[str, float], limits: Mapping[str, Any], differences: Mapping[str, Estimate] | None) -> Verdict:
     """Promote, hold, or inconclusive.
 
     `differences` are candidate - champion, None where there is no champion. A guarded metric

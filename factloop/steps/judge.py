@@ -56,7 +56,9 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
     model = Seq2Seq.load(inputs["qagen"], config["device"])
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
     rows = list(planted(documents, config["world_seed"], config["errors_each"]))
-    verdicts = quals(model, [row["document"] for row in rows], [row["summary"] for row in rows], QualsSettings(**config["quals"]), progress.name)
+    verdicts = quals(
+        model, [row["document"] for row in rows], [row["summary"] for row in rows], QualsSettings(**config["quals"]), progress.name
+    )
     for row, verdict in zip(rows, verdicts, strict=True):
         row["scores"] = {"quals": verdict.mean, "quals_worst": verdict.worst} | overlap_features(row["document"], row["summary"])
         row["evidence"] = [asdict(pair) for pair in verdict.pairs]

@@ -22,9 +22,7 @@ from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates, judge
 
 
-def train_likelihood(
-    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
-) -> dict[str, Any]:
+def train_likelihood(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `summaries`."""
     model = Seq2Seq.load(inputs["base"], config["device"])
     pairs = [([row["document"]], [row["summary"]]) for row in read_rows(inputs["summaries"])]
@@ -33,9 +31,7 @@ def train_likelihood(
     return {"documents": len(pairs)}
 
 
-def sample_candidates(
-    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
-) -> dict[str, Any]:
+def sample_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `model` and `summaries`: samples for the first training documents."""
     model = Seq2Seq.load(inputs["model"], config["device"])
     rows = list(read_rows(inputs["summaries"]))[: config["documents"]]
@@ -45,9 +41,7 @@ def sample_candidates(
     return {"documents": len(rows), "distinct_per_document": float(np.mean(distinct))}
 
 
-def score_candidates(
-    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
-) -> dict[str, Any]:
+def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `qagen` and `candidates`: QUALS of each reference and each distinct candidate.
 
     With the score `rouge` S+ and S- are chosen by ROUGE-L instead, as in the published variant.
@@ -86,9 +80,7 @@ def _score(score: str, text: str, reference: str, verdicts: dict[str, Quals]) ->
     return verdicts[text].worst if score == "quals_worst" else verdicts[text].mean
 
 
-def train_contrastive(
-    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
-) -> dict[str, Any]:
+def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `model` (MLE) and `scores`."""
     training = TrainingSettings(**config["contrast"]["training"])
     settings = ContrastSettings(**{**config["contrast"], "training": training})

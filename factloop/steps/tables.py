@@ -48,9 +48,7 @@ def train_question_generator(
     return {"pairs": len(pairs)}
 
 
-def write_questions(
-    config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
-) -> dict[str, Any]:
+def write_questions(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `generator` and `mined`: a question for each mined sentence, which is its answer.
 
     Dropped, with their number: what is not one question, and what repeats a question of the

@@ -74,7 +74,7 @@ def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.
 
 def _tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Everything that the next step depends on, by flat names, tied weights once."""
-    tensors = {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+    tensors: dict[str, Tensor] = {f"model.{name}": parameter for name, parameter in model.named_parameters()}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in state.items()}
@@ -156,7 +156,10 @@ def fit(
             count = (step - 1) % every + 1
             means = {name: total / count for name, total in sums.items()}
             if not math.isfinite(means["loss"]):
-                raise TrainingDiverged(f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; lower the learning rate ({settings.learning_rate})")
+                raise TrainingDiverged(
+                    f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; "
+                    f"lower the learning rate ({settings.learning_rate})"
+                )
             curve.append({"step": step, **means})
             sums = {}
             bar.set_postfix(loss=f"{means['loss']:.3f}")

@@ -82,9 +82,7 @@ def write_document(facts: list[list[Fact]], rng: random.Random) -> str:
         relation = RELATIONS[fact.relation]
         wording = rng.choice(relation.denied if fact.denied else relation.document)
         shown = replace(fact, detail=None) if follow_up else fact
-        refer = (
-            fact.subject == antecedent and nominative(wording) and rng.random() < PRONOUN
-        )
+        refer = fact.subject == antecedent and nominative(wording) and rng.random() < PRONOUN
         return fill(wording, shown, pronoun(fact.subject) if refer else None)
 
     for group in facts:
@@ -107,12 +105,7 @@ def write_summary(facts: list[Fact], rng: random.Random) -> str:
     for index, fact in enumerate(facts):
         relation = RELATIONS[fact.relation]
         wording = rng.choice(relation.summary_denied if fact.denied else relation.summary)
-        refer = (
-            index > 0
-            and fact.subject == facts[index - 1].subject
-            and nominative(wording)
-            and rng.random() < PRONOUN
-        )
+        refer = index > 0 and fact.subject == facts[index - 1].subject and nominative(wording) and rng.random() < PRONOUN
         sentences.append(capitalise(fill(wording, fact, pronoun(fact.subject) if refer else None)) + ".")
     return " ".join(sentences)
 

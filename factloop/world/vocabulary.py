@@ -9,41 +9,170 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-FEMALE = "Mara Ines Ruth Petra Lena Nora Iris Vera Clara Edith".split()
-MALE = "Jonas Karel Hugo Oskar Felix Anton Bruno Emil Viktor Theo".split()
-SURNAMES = (
-    "Velling Harrow Sandberg Okoye Lindqvist Marsh Tanaka Dorsey Falk Brandt Castell Nyman "
-    "Quill Renner Soler Thorne Ulrich Wexler Yates Zoller"
-).split()
-PLACES = (
-    "Ashford Belmora Carrick Dunmere Eastvale Fernhill Galway Hartlake Ivybridge Kelso Larkspur "
-    "Marlow Northam Oldbury Penrose Quayside Redcliff Stonebeck Tarrant Upwell Verona Westmark "
-    "Yarrow Zelton"
-).split()
+FEMALE = ["Mara", "Ines", "Ruth", "Petra", "Lena", "Nora", "Iris", "Vera", "Clara", "Edith"]
+MALE = ["Jonas", "Karel", "Hugo", "Oskar", "Felix", "Anton", "Bruno", "Emil", "Viktor", "Theo"]
+SURNAMES = [
+    "Velling",
+    "Harrow",
+    "Sandberg",
+    "Okoye",
+    "Lindqvist",
+    "Marsh",
+    "Tanaka",
+    "Dorsey",
+    "Falk",
+    "Brandt",
+    "Castell",
+    "Nyman",
+    "Quill",
+    "Renner",
+    "Soler",
+    "Thorne",
+    "Ulrich",
+    "Wexler",
+    "Yates",
+    "Zoller",
+]
+PLACES = [
+    "Ashford",
+    "Belmora",
+    "Carrick",
+    "Dunmere",
+    "Eastvale",
+    "Fernhill",
+    "Galway",
+    "Hartlake",
+    "Ivybridge",
+    "Kelso",
+    "Larkspur",
+    "Marlow",
+    "Northam",
+    "Oldbury",
+    "Penrose",
+    "Quayside",
+    "Redcliff",
+    "Stonebeck",
+    "Tarrant",
+    "Upwell",
+    "Verona",
+    "Westmark",
+    "Yarrow",
+    "Zelton",
+]
 TEAMS = [
     "the " + name
-    for name in (
-        "Corvids Hawks Otters Rovers Lynxes Comets Herons Badgers Pilots Falcons Miners Stags "
-        "Gulls Archers Wolves Rams Tigers Sabres Bears Foxes"
-    ).split()
+    for name in [
+        "Corvids",
+        "Hawks",
+        "Otters",
+        "Rovers",
+        "Lynxes",
+        "Comets",
+        "Herons",
+        "Badgers",
+        "Pilots",
+        "Falcons",
+        "Miners",
+        "Stags",
+        "Gulls",
+        "Archers",
+        "Wolves",
+        "Rams",
+        "Tigers",
+        "Sabres",
+        "Bears",
+        "Foxes",
+    ]
 ]
 WORKS = [
     f"{first} {second}"
     for first, second in zip(
-        "Silent Broken Golden Winter Paper Hidden Crimson Hollow Distant Amber Iron Velvet "
-        "Northern Salted Glass Borrowed Quiet Burning Second Empty".split(),
-        "Harbour Mirror Orchard Letters Bridge Garden Tide Crown Signal River Lantern Road "
-        "Station Island Tower Summer Kingdom Field Voyage Room".split(),
+        [
+            "Silent",
+            "Broken",
+            "Golden",
+            "Winter",
+            "Paper",
+            "Hidden",
+            "Crimson",
+            "Hollow",
+            "Distant",
+            "Amber",
+            "Iron",
+            "Velvet",
+            "Northern",
+            "Salted",
+            "Glass",
+            "Borrowed",
+            "Quiet",
+            "Burning",
+            "Second",
+            "Empty",
+        ],
+        [
+            "Harbour",
+            "Mirror",
+            "Orchard",
+            "Letters",
+            "Bridge",
+            "Garden",
+            "Tide",
+            "Crown",
+            "Signal",
+            "River",
+            "Lantern",
+            "Road",
+            "Station",
+            "Island",
+            "Tower",
+            "Summer",
+            "Kingdom",
+            "Field",
+            "Voyage",
+            "Room",
+        ],
         strict=True,
     )
 ]
 COMPANIES = [
     f"{first} {second}"
     for first, second in zip(
-        "Brightwell Coldstream Fairmont Granite Highgate Juniper Keystone Lakeside Meridian Nordic "
-        "Orchid Pinecrest Quantum Ridgeway Summit Trident".split(),
-        "Mills Foods Press Motors Shipping Textiles Steel Papers Optics Timber Pharma Tools "
-        "Energy Glassworks Cement Radio".split(),
+        [
+            "Brightwell",
+            "Coldstream",
+            "Fairmont",
+            "Granite",
+            "Highgate",
+            "Juniper",
+            "Keystone",
+            "Lakeside",
+            "Meridian",
+            "Nordic",
+            "Orchid",
+            "Pinecrest",
+            "Quantum",
+            "Ridgeway",
+            "Summit",
+            "Trident",
+        ],
+        [
+            "Mills",
+            "Foods",
+            "Press",
+            "Motors",
+            "Shipping",
+            "Textiles",
+            "Steel",
+            "Papers",
+            "Optics",
+            "Timber",
+            "Pharma",
+            "Tools",
+            "Energy",
+            "Glassworks",
+            "Cement",
+            "Radio",
+        ],
         strict=True,
     )
 ]
@@ -52,8 +181,8 @@ EVENTS = [
     "the Winter Games", "the Summit Trophy", "the Valley Shield", "the River Classic",
     "the Autumn Open", "the Crystal Bowl", "the Island Relay", "the Century Match",
 ]  # fmt: skip
-ROLES = "director treasurer editor curator chairman secretary architect inspector".split()
-MONTHS = "January March April June July August October November".split()
+ROLES = ["director", "treasurer", "editor", "curator", "chairman", "secretary", "architect", "inspector"]
+MONTHS = ["January", "March", "April", "June", "July", "August", "October", "November"]
 YEARS = [str(year) for year in range(1961, 2011)]
 NUMBERS = [str(number) for number in range(12, 52)]
 
@@ -93,7 +222,5 @@ def make_world(seed: int, people: int = 60) -> World:
     for pool, count in ((FEMALE, people // 2), (MALE, people - people // 2)):
         full = [f"{first} {last}" for first in pool for last in SURNAMES]
         names += rng.sample(full, count)
-    typical = {
-        (entity, kind): rng.choice(VALUES[kind]) for entity in names + TEAMS for kind in DETAIL_KINDS
-    }
+    typical = {(entity, kind): rng.choice(VALUES[kind]) for entity in names + TEAMS for kind in DETAIL_KINDS}
     return World(sorted(names), typical)

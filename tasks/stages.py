@@ -63,7 +63,7 @@ def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
 
     return {
         "documents": lambda: generate.documents(world, data.seed, data.documents, noise),
-        "questions": lambda: generate.passages(world, data.seed, data.passages, data.omission),
+        "questions": lambda: generate.passages(world, data.seed, data.passages, data.passage_omission),
         "pages": pages,
         "table_questions": table_questions,
     }

@@ -1,0 +1,295 @@
+"""Statistics, contrast, tables, corpora: known answers and refusals."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from factloop.base import from_scratch
+from factloop.contrast import select, train_contrast
+from factloop.contrast.train import unlikelihood
+from factloop.corpora.clusters import assign, clusters
+from factloop.corpora.readers import READERS
+from factloop.corpora.rows import BadRow, read_rows, write_rows
+from factloop.judges.overlap import overlap_features
+from factloop.judges.text import bleu, bleu_statistics, rouge
+from factloop.seq2seq import COL, ROW, SEP, Seq2Seq
+from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
+from factloop.statistics import Estimate, auc, compare_examples, decide, interval, paired_difference
+from factloop.steps.tables import inverted
+from factloop.tables.grammar import draw_question, number
+from factloop.tables.linearise import linearise
+from factloop.tables.mining import mine
+from factloop.tables.model import TableQA, train_table_qa
+from factloop.training import TrainingDiverged
+from factloop.training.pairs import train_pairs
+from tests.test_training import PAIRS, TEXTS, Quiet, tiny
+
+pytestmark = pytest.mark.unit
+
+
+# Statistics
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    covered = [(found := interval(rng.normal(1, 2, 80), seed=i)).low <= 1 <= found.high for i in range(200)]
+    assert 0.90 <= np.mean(covered) <= 0.985
+
+
+def test_a_shift_that_pairing_reveals() -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.normal(0, 10, 100)
+    found = paired_difference(hard + 0.5 + rng.normal(0, 0.5, 100), hard)
+    assert found.low > 0.3 and found.high < 0.7
+    with pytest.raises(ValueError, match="3 against 2"):
+        paired_difference([1, 2, 3], [1, 2])
+
+
+def test_examples_without_a_score_count_for_nothing() -> None:
+    assert interval([1.0, np.nan, 3.0]).value == 2.0
+
+
+def test_auc_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(2)
+    high, low = rng.integers(0, 6, 50), rng.integers(0, 5, 70)
+    assert auc(high, low) == pytest.approx(roc_auc_score([1] * 50 + [0] * 70, [*high, *low]))
+
+
+def rows(values: list[float], name: str = "rougeL") -> list[dict[str, object]]:
+    return [{"id": str(i), "scores": {name: value}} for i, value in enumerate(values)]
+
+
+def test_comparison_of_different_test_sets_is_refused_with_numbers() -> None:
+    with pytest.raises(ValueError, match="3 against 2, 1 of them differ"):
+        compare_examples(rows([1, 2, 3]), rows([1, 2]))
+
+
+LIMITS = {"absolute": {"rougeL": {"least": 10}}, "not_worse_by": {"fact_recall": 0.02}, "improve": "hallucination_rate"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "differences", "outcome", "says"),
+    [
+        ({"rougeL": 50}, None, "promote", "no champion yet"),
+        ({"rougeL": 5}, None, "hold", "rougeL is 5.000, at least 10"),
+        ({}, None, "hold", "rougeL was not measured"),
+        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (0, -0.01, 0.01)}, "promote", "is better"),
+        ({"rougeL": 50}, {"hallucination_rate": (0.3, 0.2, 0.4), "fact_recall": (0, -0.01, 0.01)}, "hold", "is worse"),
+        ({"rougeL": 50}, {"hallucination_rate": (-0.1, -0.3, 0.1), "fact_recall": (0, -0.01, 0.01)}, "inconclusive", "not surely better"),
+        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.1, -0.2, -0.05)}, "hold", "fact_recall is worse"),
+        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.01, -0.03, 0.01)}, "inconclusive", "may be worse"),
+    ],
+)  # fmt: skip
+def test_the_gate(metrics: dict[str, float], differences: dict[str, tuple[float, float, float]] | None, outcome: str, says: str) -> None:
+    found = {name: Estimate(*values) for name, values in differences.items()} if differences else None
+    verdict = decide(metrics, LIMITS, found)
+    assert verdict.outcome == outcome and says in verdict.reason
+
+
+# Judges
+
+def test_rouge_and_bleu_on_known_answers() -> None:
+    references, outputs = ["the cat sat on the mat", "a b c d e"], ["the cat on the mat", "a b c d e"]
+    assert rouge(references, outputs)["rouge1"] == pytest.approx([100 * 10 / 11, 100])
+    counts = bleu_statistics(references, outputs)
+    import sacrebleu
+
+    assert bleu(counts.sum(0)) == pytest.approx(sacrebleu.corpus_bleu(outputs, [references]).score)
+
+
+def test_overlap_features() -> None:
+    found = overlap_features("Mara wrote it in 1984. Jonas sang.", "Jonas wrote Emma in 1985.")
+    assert found["unigrams"] == pytest.approx(3 / 5)
+    assert found["worst_sentence"] == pytest.approx(2 / 5)
+    assert found["values"] == 0.0
+
+
+# Contrast
+
+def test_selection_takes_best_references_and_worst_candidates() -> None:
+    chosen = select([-0.1, -0.5, None, -0.2], [[-1.0, -3.0], [-0.2, None], [None, None], [-2.0, -0.1]], 0.67, 0.67)
+    assert chosen.positives == [0, 3]
+    assert chosen.negatives == [(0, 1), (3, 0)]
+    with pytest.raises(ValueError, match="S\\+ has 0 and S- 0.*of 2 documents 0 references"):
+        select([None, None], [[None], [None]], 0.5, 0.5)
+
+
+def test_unlikelihood_is_minus_log_of_what_is_left() -> None:
+    logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]]]))
+    assert float(unlikelihood(logits, torch.tensor([[0, 2]]), pad=2)) == pytest.approx(-np.log(0.3), abs=1e-5)
+
+
+def contrast(weight: float, rate: float, collapse: float = 0.5) -> ContrastSettings:
+    return ContrastSettings(TrainingSettings(30, 8, rate, warmup=1), 0.5, 0.5, weight, collapse)
+
+
+def test_collapse_stops_with_the_numbers_and_a_gentle_term_does_not(tmp_path: Path) -> None:
+    wrong = [(source, ["Jonas wrote nothing."]) for source, _ in PAIRS]
+    with pytest.raises(TrainingDiverged, match=r"collapsing: the loss on S\+ rose from .* lower negative_weight \(50"):
+        learned = tiny()
+        train_pairs(learned, PAIRS, TrainingSettings(80, 8, 1e-2, warmup=5), 0, tmp_path / "mle", Quiet())
+        train_contrast(learned, PAIRS, PAIRS, contrast(50.0, 0.01), 0, tmp_path / "a", Quiet())
+    curve = train_contrast(tiny(), PAIRS, wrong, contrast(0.1, 1e-3), 0, tmp_path / "b", Quiet())
+    assert curve[-1]["positive_loss"] < curve[0]["positive_loss"] and "negative_loss" in curve[0]
+    assert "negative_loss" not in train_contrast(tiny(), PAIRS, wrong, contrast(0.0, 1e-3), 0, tmp_path / "c", Quiet())[0]
+
+
+# Tables
+
+PAGE = {
+    "id": "p", "page": "p", "title": "Coach list", "header": ["Coach", "Side", "Matches"],
+    "rows": [["Mara Velling", "the Hawks", "31"], ["Jonas Falk", "the Rams", "1,200"], ["Ruth Okoye", "the Hawks", "44"]],
+    "text": "Mara Velling coached the Hawks for 31 matches. Jonas Falk liked cake a lot. The Rams met the Hawks in spring. "
+    "The Rams were trained by Jonas Falk.",
+}  # fmt: skip
+
+
+def test_mining_finds_sentences_with_two_cells_of_exactly_one_row() -> None:
+    found = list(mine(PAGE))
+    assert [(row["row"], [cell["value"] for cell in row["cells"]]) for row in found] == [
+        (0, ["Mara Velling", "the Hawks"]),  # 31 is too short to be evidence
+        (1, ["the Rams", "Jonas Falk"]),
+    ]
+    for row in found:
+        for cell in row["cells"]:
+            begin, end = cell["span"]
+            assert row["sentence"][begin:end].lower() == cell["value"].lower()
+
+
+def test_every_grammar_question_is_answered_by_the_cell_that_pandas_finds() -> None:
+    import pandas as pd
+
+    rng = random.Random(0)
+    frame = pd.DataFrame(PAGE["rows"], columns=PAGE["header"])
+    seen = set()
+    for _ in range(300):
+        drawn = draw_question(PAGE, rng)
+        assert drawn is not None
+        seen.add(drawn["shape"])
+        select = next(name for name in frame if name in drawn["question"].split(" when ")[0].split(" where ")[0].split(" with ")[0])
+        if drawn["shape"] in ("first", "last"):
+            expected = frame[select].iloc[0 if drawn["shape"] == "first" else -1]
+        elif drawn["shape"] in ("highest", "lowest"):
+            values = frame["Matches"].str.replace(",", "").astype(float)
+            expected = frame[select].loc[values.idxmax() if drawn["shape"] == "highest" else values.idxmin()]
+        else:
+            kept = frame
+            for column in frame:
+                for value in frame[column]:
+                    if f"{column} is {value}?" in drawn["question"] or f"{column} is {value} and" in drawn["question"]:
+                        kept = kept[kept[column] == value]
+            assert len(kept) == 1
+            expected = kept[select].iloc[0]
+        assert drawn["short_answer"] == expected, drawn
+    assert seen == {"where", "both", "first", "last", "highest", "lowest"}
+    assert (number("1,200"), number("31 km"), number("-2.5")) == (1200.0, None, -2.5)
+
+
+def test_a_table_is_linearised_with_special_tokens_between_cells() -> None:
+    assert linearise("q?", "T", ["a", "b"], [["1", "2"]]) == ["q?", SEP, "T", ROW, "a", COL, "b", COL, ROW, "1", COL, "2", COL]
+
+
+def test_reading_comprehension_is_turned_round_on_the_sentence_of_the_answer() -> None:
+    source, target = inverted("Jonas sang. Mara Velling wrote Silent Harbour in 1984.", "Who wrote Silent Harbour?", "Mara Velling") or ([], [])
+    assert source == ["Mara Velling wrote Silent Harbour in 1984.", SEP, "Mara Velling", SEP, "Silent Harbour"]
+    assert target == ["Who wrote Silent Harbour?"]
+
+
+def test_table_qa_shares_its_encoder_and_survives_saving(tmp_path: Path) -> None:
+    model = TableQA.from_base(tiny())
+    questions = [
+        {"question": text, "title": "T", "header": ["a"], "rows": [["b"]], "answer": text, "short_answer": "Mara" if n % 2 else None}
+        for n, text in enumerate(TEXTS)
+    ]
+    train_table_qa(model, questions, TrainingSettings(6, 8, 1e-2, warmup=1), 0, tmp_path / "checkpoints", Quiet())
+    names = dict(model.long.model.named_parameters())
+    short = dict(model.short.model.named_parameters())
+    assert all((names[n] is short[n]) == ("decoder" not in n) for n in names)
+    assert not torch.equal(names["model.decoder.layers.0.fc1.weight"], short["model.decoder.layers.0.fc1.weight"])
+    model.save(tmp_path / "model")
+    loaded = TableQA.load(tmp_path / "model")
+    for form in ("long", "short"):
+        assert loaded.answer(questions[:3], form) == model.answer(questions[:3], form)
+
+
+# Corpora
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"a": 1}\n{"a": \n', "row 2: not JSON"),
+        (b"[1, 2]\n", "row 1: a list, not an object"),
+        (b'{"a": "\xff"}\n', "row 1: not UTF-8"),
+        (b'{"a": 1}\n{"a": "x\x00y"}\n', "row 2: has a NUL"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_row_and_rule(tmp_path: Path, data: bytes, says: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(BadRow, match=f"{path}: {says}"):
+        list(read_rows(path))
+
+
+def test_bom_crlf_and_gzip_are_read_as_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('\ufeff{"a": "x\u2028y"}\r\n\r\n{"a": 2}\r\n'.encode())
+    assert list(read_rows(tmp_path / "a.jsonl")) == [{"a": "x\u2028y"}, {"a": 2}]
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"a": 3}'))
+    assert list(read_rows(tmp_path / "b.jsonl.gz")) == [{"a": 3}]
+
+
+def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [{"a": 1}])
+
+    def breaks() -> object:
+        yield {"a": 2}
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_rows(path, breaks())  # type: ignore[arg-type]
+    assert list(read_rows(path)) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("reader", "row", "says"),
+    [
+        ("xsum", {"id": "1", "document": " ", "summary": "s"}, "field 'document' is empty"),
+        ("dialogsum", {"fname": "1", "dialogue": "d"}, "field 'summary1' is absent"),
+        ("scitldr", {"paper_id": "1", "source": "text", "target": ["t"]}, "must be lists"),
+        ("fetaqa", {"feta_id": 1, "table_array": [["a", "b"], ["c"]]}, "widths \\[1, 2\\]"),
+        ("squad", {"data": [{"paragraphs": [{"qas": []}]}]}, "field 'context' is absent"),
+    ],
+)
+def test_readers_name_what_a_row_lacks(tmp_path: Path, reader: str, row: dict[str, object], says: str) -> None:
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps(row))
+    with pytest.raises(BadRow, match=f"row 1: .*{says}"):
+        list(READERS[reader](path))
+
+
+def test_near_duplicates_are_one_cluster_and_one_split() -> None:
+    text = " ".join(f"word{n}" for n in range(60))
+    near, far = text.replace("word30", "other"), " ".join(f"term{n}" for n in range(60))
+    names = clusters([text, far, near, text])
+    assert names[0] == names[2] == names[3] != names[1]
+    assert assign(names[0], 0.3, 0.3) == assign(names[2], 0.3, 0.3)
+    shares = [assign(str(n), 0.1, 0.2) for n in range(4000)]
+    assert shares.count("test") / 4000 == pytest.approx(0.2, abs=0.02)
+    assert all(assign(str(n), 0.1, 0.2) == "test" for n in range(4000) if assign(str(n), 0.0, 0.1) == "test")
+
+
+def test_settings_refuse_numbers_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="steps is 0; it must be at least 1"):
+        TrainingSettings(0, 1, 0.1)
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        TrainingSettings(1, 1, -1)
+    assert from_scratch(TEXTS, Network(16, 1, 1, 2, 500), Window(8, 8), 0).sources([["a " * 99]])[0].__len__() == 8
+    assert isinstance(tiny(), Seq2Seq)

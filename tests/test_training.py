@@ -1,0 +1,117 @@
+"""Training: resumed equals uninterrupted, damaged checkpoints are not used, divergence stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from factloop.base import from_scratch
+from factloop.seq2seq import SEP, Seq2Seq
+from factloop.settings import Network, TrainingSettings, Window
+from factloop.training import TrainingDiverged, fit
+from factloop.training.checkpoints import load_checkpoint, save_checkpoint
+from factloop.training.fit import batches, make_optimizers
+from factloop.training.pairs import train_pairs
+
+TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}. Jonas Falk did not." for n in range(40)]
+PAIRS = [([text], [text.split(". ")[0] + "."]) for text in TEXTS]
+torch.set_num_threads(2)
+
+
+class Quiet:
+    name = "test"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self.seen.append((step, metrics))
+
+
+class Killed(BaseException):
+    pass
+
+
+def tiny(seed: int = 0) -> Seq2Seq:
+    return from_scratch(TEXTS, Network(16, 1, 1, 2, 500), Window(32, 32), seed)
+
+
+def weights(model: Seq2Seq) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.model.named_parameters()}
+
+
+@pytest.mark.invariant
+@pytest.mark.parametrize("muon", [0.0, 0.01])
+@pytest.mark.parametrize("killed_after", [4, 7, 10])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, muon: float, killed_after: int) -> None:
+    settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, checkpoint_every=3, muon=muon)
+    whole, parts = tiny(), tiny()
+    curve = train_pairs(whole, PAIRS, settings, 1, tmp_path / "whole", Quiet())
+
+    class Dies(Quiet):
+        def log(self, metrics: dict[str, float], step: int) -> None:
+            if step == killed_after:
+                raise Killed
+
+    with pytest.raises(Killed):
+        train_pairs(parts, PAIRS, settings, 1, tmp_path / "parts", Dies())
+    fresh = tiny(seed=99)  # the checkpoint alone must bring everything back
+    again = Quiet()
+    assert train_pairs(fresh, PAIRS, settings, 1, tmp_path / "parts", again) == curve
+    assert min(step for step, _ in again.seen) > (killed_after - 1) // 3 * 3  # it did go on, not begin anew
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(fresh)[name]), name
+
+
+@pytest.mark.unit
+def test_a_damaged_or_unfinished_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 5, {"a": torch.ones(3)}, {"x": 1})
+    (tmp_path / "step-00000009").mkdir()  # no manifest
+    (tmp_path / "unfinished").mkdir()
+    found = load_checkpoint(tmp_path)
+    assert found and found[0] == 5 and torch.equal(found[1]["a"], torch.ones(3))
+    state = tmp_path / "step-00000005" / "state.safetensors"
+    data = bytearray(state.read_bytes())
+    data[-1] ^= 1
+    state.write_bytes(data)
+    assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.unit
+def test_a_loss_that_is_not_a_number_stops_with_the_numbers(tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1)
+    settings = TrainingSettings(steps=10, batch_size=2, learning_rate=0.5)
+    with pytest.raises(TrainingDiverged, match=r"nan at step 1 of 10.*0\.5"):
+        fit(model, lambda batch: {"loss": model.weight.sum() * float("nan")}, [0, 1, 2], [1, 1, 1], settings, 0, tmp_path, Quiet())
+
+
+@pytest.mark.unit
+def test_batches_cover_every_example_once_an_epoch_and_are_of_like_length() -> None:
+    lengths = [n % 50 for n in range(1000)]
+    stream = batches(lengths, 10, 3)
+    epoch = [next(stream) for _ in range(100)]
+    assert sorted(index for batch in epoch for index in batch) == list(range(1000))
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in epoch]
+    assert sum(spread) / len(spread) < 5
+    assert next(batches(lengths, 10, 4)) != epoch[0]
+
+
+@pytest.mark.unit
+def test_the_optimizers_take_every_parameter_once() -> None:
+    model = tiny().model
+    for muon in (0.0, 0.01):
+        settings = TrainingSettings(steps=1, batch_size=1, learning_rate=1e-3, muon=muon)
+        taken = [id(p) for o in make_optimizers(model, settings) for g in o.param_groups for p in g["params"]]
+        assert sorted(taken) == sorted(map(id, model.parameters()))
+
+
+@pytest.mark.unit
+def test_text_that_looks_like_a_special_token_stays_text(tmp_path: Path) -> None:
+    model = tiny()
+    ids = model.ids([["a<sep>b", SEP, "c"]], 32)[0]
+    assert ids.count(model.special(SEP)) == 1
+    assert model.decode(model.ids([["say <sep> or </s>"]], 32)[0]) == "say <sep> or </s>"
+    model.save(tmp_path / "m")
+    assert Seq2Seq.load(tmp_path / "m").ids([["a<sep>b", SEP, "c"]], 32)[0] == ids

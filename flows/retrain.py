@@ -32,38 +32,37 @@ def retrain(profile: Profile) -> Story:
     """The whole chain for a profile; returns what the report tells."""
     steps = Steps(profile)
     data = reproduce(profile)
-    context = parent.open_parent(profile, data, "retrain")
-    start = steps.done(base.train_base(context, profile, data))
-    judges, examined = ready_judges(context, profile, data, start, steps)
-    context = with_judges(context, *judges.values())
-    tables = table_chain(context, profile, data, start, steps)
-    summaries = summary_chain(context, profile, data, start, judges, steps)
-    gates = [
-        gate.gate(context, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps))
-        for model, candidate, evaluation in (
-            ("table-qa", tables["pretrained"][0], tables["pretrained"][1]),
-            ("summarizer", summaries["contrastive"][0], summaries["contrastive"][1]),
+    with parent.parent_run(profile, data, "retrain") as context:
+        start = steps.done(base.train_base(context, profile, data))
+        judges, examined = ready_judges(context, profile, data, start, steps)
+        context = with_judges(context, *judges.values())
+        tables = table_chain(context, profile, data, start, steps)
+        summaries = summary_chain(context, profile, data, start, judges, steps)
+        gates = [
+            gate.gate(context, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps))
+            for model, candidate, evaluation in (
+                ("table-qa", tables["pretrained"][0], tables["pretrained"][1]),
+                ("summarizer", summaries["contrastive"][0], summaries["contrastive"][1]),
+            )
+        ]
+        story = Story(
+            profile=profile,
+            parent=context.parent,
+            data=data,
+            steps=steps.records,
+            judges=examined,
+            tables={name: evaluation for name, (_, evaluation) in tables.items()},
+            summaries={name: evaluation for name, (_, evaluation) in summaries.items()},
+            differences={
+                "contrastive - mle": gate.compare(context, "contrastive-mle", summaries["contrastive"][1], summaries["mle"][1]),
+                "contrastive - positive-only": gate.compare(
+                    context, "contrastive-positive_only", summaries["contrastive"][1], summaries["positive-only"][1]
+                ),
+                "pretrained - plain": gate.compare(context, "pretrained-plain", tables["pretrained"][1], tables["plain"][1]),
+            },
+            gates=gates,
         )
-    ]
-    story = Story(
-        profile=profile,
-        parent=context.parent,
-        data=data,
-        steps=steps.records,
-        judges=examined,
-        tables={name: evaluation for name, (_, evaluation) in tables.items()},
-        summaries={name: evaluation for name, (_, evaluation) in summaries.items()},
-        differences={
-            "contrastive - mle": gate.compare(context, "contrastive-mle", summaries["contrastive"][1], summaries["mle"][1]),
-            "contrastive - positive-only": gate.compare(
-                context, "contrastive-positive_only", summaries["contrastive"][1], summaries["positive-only"][1]
-            ),
-            "pretrained - plain": gate.compare(context, "pretrained-plain", tables["pretrained"][1], tables["plain"][1]),
-        },
-        gates=gates,
-    )
-    story.report = write_report(context, story)
-    parent.finish(context)
+        story.report = write_report(context, story)
     return story
 
 

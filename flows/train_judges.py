@@ -45,10 +45,9 @@ def ready_judges(
 def train_judges(profile: Profile, replace: bool = False) -> dict[str, Done]:
     steps = Steps(profile)
     data = reproduce(profile)
-    context = parent.open_parent(profile, data, "train_judges")
-    start = steps.done(base.train_base(context, profile, data))
-    _, examined = ready_judges(context, profile, data, start, steps, replace)
-    parent.finish(context)
+    with parent.parent_run(profile, data, "train_judges") as context:
+        start = steps.done(base.train_base(context, profile, data))
+        _, examined = ready_judges(context, profile, data, start, steps, replace)
     return examined
 
 

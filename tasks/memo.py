@@ -115,10 +115,14 @@ class RunProgress:
 
 
 def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
-    """The oldest run of a key that is finished, or that is not; runs found corrupt do not count."""
-    status = "attributes.status = 'FINISHED'" if finished else "attributes.status != 'FINISHED'"
-    found = client.search_runs([experiment], f"tags.run_key = '{key}' and {status}", order_by=["attributes.start_time ASC"], max_results=20)
-    return next((run for run in found if "corrupt" not in run.data.tags), None)
+    """The oldest run of a key that is finished, or that is not; runs found corrupt do not count.
+
+    A run is finished when it has a digest, which is set after all else: MLflow itself marks runs
+    finished while their files and models are still being logged.
+    """
+    found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=50)
+    fit = (run for run in found if "corrupt" not in run.data.tags)
+    return next((run for run in fit if ("digest" in run.data.tags and run.info.status == "FINISHED") == finished), None)
 
 
 def artifact_folder(run: Run, model_id: str | None) -> Path:

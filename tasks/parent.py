@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mlflow.tracking import MlflowClient
 from prefect import task
@@ -51,6 +53,7 @@ def open_parent(profile: Profile, data: Data, verb: str) -> Context:
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
     if found:
         run = found[0]
+        client.delete_tag(run.info.run_id, "error") if "error" in run.data.tags else None
     else:
         run = client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
         _log_origin(client, run.info.run_id, profile)
@@ -66,6 +69,15 @@ def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:
     client.log_text(run_id, git("diff", "HEAD"), "origin/dirty.diff")
 
 
-def finish(context: Context) -> None:
-    """Finish a parent run: last, once all is in place."""
+@contextmanager
+def parent_run(profile: Profile, data: Data, verb: str) -> Iterator[Context]:
+    """The parent run around a flow's steps: finished if they all end, else failed with the error."""
+    context = open_parent(profile, data, verb)
+    try:
+        yield context
+    except BaseException as error:
+        client = MlflowClient()
+        client.set_tag(context.parent, "error", f"{type(error).__name__}: {error}"[:5000])
+        client.set_terminated(context.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
     MlflowClient().set_terminated(context.parent, "FINISHED")

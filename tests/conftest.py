@@ -33,7 +33,12 @@ class Clone:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
         return subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, env=clean | {"PATH": path} | variables
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=clean | {"PATH": path} | variables,
         )
 
     def retrain(self, profile: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

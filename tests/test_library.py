@@ -36,6 +36,7 @@ pytestmark = pytest.mark.unit
 
 # Statistics
 
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     covered = [(found := interval(rng.normal(1, 2, 80), seed=i)).low <= 1 <= found.high for i in range(200)]
@@ -96,6 +97,7 @@ def test_the_gate(metrics: dict[str, float], differences: dict[str, tuple[float,
 
 # Judges
 
+
 def test_rouge_and_bleu_on_known_answers() -> None:
     references, outputs = ["the cat sat on the mat", "a b c d e"], ["the cat on the mat", "a b c d e"]
     assert rouge(references, outputs)["rouge1"] == pytest.approx([100 * 10 / 11, 100])
@@ -113,6 +115,7 @@ def test_overlap_features() -> None:
 
 
 # Contrast
+
 
 def test_selection_takes_best_references_and_worst_candidates() -> None:
     chosen = select([-0.1, -0.5, None, -0.2], [[-1.0, -3.0], [-0.2, None], [None, None], [-2.0, -0.1]], 0.67, 0.67)
@@ -198,7 +201,10 @@ def test_a_table_is_linearised_with_special_tokens_between_cells() -> None:
 
 
 def test_reading_comprehension_is_turned_round_on_the_sentence_of_the_answer() -> None:
-    source, target = inverted("Jonas sang. Mara Velling wrote Silent Harbour in 1984.", "Who wrote Silent Harbour?", "Mara Velling") or ([], [])
+    source, target = inverted("Jonas sang. Mara Velling wrote Silent Harbour in 1984.", "Who wrote Silent Harbour?", "Mara Velling") or (
+        [],
+        [],
+    )
     assert source == ["Mara Velling wrote Silent Harbour in 1984.", SEP, "Mara Velling", SEP, "Silent Harbour"]
     assert target == ["Who wrote Silent Harbour?"]
 
@@ -221,6 +227,7 @@ def test_table_qa_shares_its_encoder_and_survives_saving(tmp_path: Path) -> None
 
 
 # Corpora
+
 
 @pytest.mark.parametrize(
     ("data", "says"),

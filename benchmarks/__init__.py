@@ -1,0 +1,1 @@
+"""Measurements behind the README: `make bench` runs them and writes `benchmarks/results/`."""

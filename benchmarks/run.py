@@ -1,0 +1,82 @@
+"""Time `make retrain` on fresh clones and keep what it measured.
+
+    make bench                                        # world, smoke, fault: first and second run
+    python -m benchmarks.run world
+    DATA_MIRROR=~/mirror python -m benchmarks.run news
+
+Each profile gets a clone of the last commit with empty state and this environment; it is run
+twice, so that the second time is that of an unchanged rerun. One file a profile in
+`benchmarks/results/`, with the command, the machine, the times and every metric.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = ("MLFLOW_", "PREFECT_", "DVC_", "HF_")
+METRICS = """
+import flows, json
+from mlflow import MlflowClient
+client = MlflowClient()
+runs = client.search_runs([client.get_experiment_by_name("factloop-{profile}").experiment_id], max_results=1000)
+print(json.dumps({{r.data.tags["step"]: {{"seconds": r.data.tags.get("seconds"), "metrics": {{n: v for n, v in r.data.metrics.items() if not n.startswith("train/")}}}}
+                  for r in runs}}))
+"""
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def measure(profile: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        clone = Path(scratch) / "clone"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        command = ["-m", "flows.retrain", "--profile", profile]
+        seconds, said = [], []
+        for _ in range(2):
+            started = time.perf_counter()
+            result = subprocess.run([sys.executable, *command], cwd=clone, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            seconds.append(round(time.perf_counter() - started, 1))
+            said.append(result.stdout)
+            print(result.stdout, flush=True)
+        if "nothing changed" not in said[1]:
+            raise SystemExit(f"{profile}: the second run did not reuse everything:\n{said[1]}")
+        found = subprocess.run(
+            [sys.executable, "-c", METRICS.format(profile=profile)], cwd=clone, env=environment, capture_output=True, text=True, check=True
+        )
+    return {
+        "command": f"make bench (python {' '.join(command)}, twice, in a fresh clone)",
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "machine": f"{os.cpu_count()} cores, {processor()}",
+        "seconds": {"first": seconds[0], "unchanged": seconds[1]},
+        "steps": json.loads(found.stdout.strip().splitlines()[-1]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profiles", nargs="*", default=["fault", "smoke", "world"])
+    for profile in parser.parse_args().profiles:
+        path = ROOT / "benchmarks" / "results" / f"{profile}.json"
+        path.write_text(json.dumps(measure(profile), indent=1, sort_keys=True) + "\n")
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

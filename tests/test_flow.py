@@ -1,0 +1,153 @@
+"""The real commands in a temporary clone: the chain, its memo, its models, its report."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Clone
+
+pytestmark = pytest.mark.flow
+SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
+
+
+def test_the_whole_chain_ends_with_metrics_verdicts_and_a_report(smoke: SMOKE) -> None:
+    clone, result = smoke
+    for expected in ("rougeL", "hallucination_rate", "fact_recall", "judge/quals/auc", "gate summarizer", "gate table-qa", "make ui"):
+        assert expected in result.stdout
+    report = Path(re.search(r"report\s+(\S+\.html)", result.stdout)[1])  # type: ignore[index]
+    page = report.read_text()
+    assert page.count("<details") >= 40  # twenty summaries and twenty answers, side by side
+    assert "data:image/png;base64," in page and "first time" in page
+
+
+def test_every_run_carries_what_design_promises(smoke: SMOKE) -> None:
+    clone, _ = smoke
+    found = clone.ask("""
+runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], max_results=1000)
+print(json.dumps([[r.data.tags, r.data.metrics, [i.dataset.name for i in r.inputs.dataset_inputs]] for r in runs]))""")
+    assert isinstance(found, list)
+    by_step = {tags["step"]: (tags, metrics, inputs) for tags, metrics, inputs in found}
+    parents = [tags for tags, _, _ in found if "mlflow.parentRunId" not in tags]
+    assert len(parents) == 1
+    for tags, _, _ in found:
+        assert {"run_key", "data_version", "git_commit", "profile"} <= set(tags)
+    tags, metrics, inputs = by_step["evaluate-summarizer-contrastive"]
+    assert inputs == ["data/smoke/split/summaries.test.jsonl"]
+    assert "qagen-gate:" in tags["judge_keys"]
+    for name in ("rouge1", "rougeL", "bleu", "hallucination_rate", "fact_recall"):
+        assert metrics[f"{name}.low"] <= metrics[name] <= metrics[f"{name}.high"]
+    assert {"train/loss", "train/gradient_norm"} <= set(by_step["base"][1])
+
+
+def test_the_judges_have_other_weights_and_the_gate_judge_never_trains_anything(smoke: SMOKE) -> None:
+    clone, _ = smoke
+    steps = clone.finished("smoke")
+    assert steps["qagen-training"]["digest"] != steps["qagen-gate"]["digest"]
+    keys = clone.ask("""
+from pathlib import Path
+runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], max_results=1000)
+out = {}
+for r in runs:
+    if "mlflow.parentRunId" in r.data.tags:
+        local = client.download_artifacts(r.info.run_id, "key.json")
+        out[r.data.tags["step"]] = json.loads(Path(local).read_text())["inputs"]
+print(json.dumps(out))""")
+    assert isinstance(keys, dict)
+    gate = steps["qagen-gate"]["digest"]
+    users = {step for step, inputs in keys.items() if gate in inputs.values()}
+    assert users and all(step.startswith(("evaluate-", "judge-gate")) for step in users)
+
+
+def test_nothing_changed_trains_nothing_and_a_comment_changes_nothing(smoke: SMOKE) -> None:
+    clone, first = smoke
+    before = clone.finished("smoke")
+    path = clone.folder / "factloop" / "training" / "fit.py"
+    path.write_text("# a comment\n" + path.read_text())
+    again = clone.retrain("smoke")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "nothing changed: all" in again.stdout and "first time" not in again.stdout
+    assert clone.finished("smoke") == before
+    table = first.stdout[first.stdout.index("Summaries, measured") : first.stdout.index("gate table-qa")]
+    assert table in again.stdout
+
+
+@pytest.mark.parametrize(
+    "model", ["base", "qagen@training", "qagen@gate", "table-question-generator", "table-qa@champion", "summarizer@champion"]
+)
+def test_registered_models_load_in_a_new_process_and_predict(smoke: SMOKE, model: str) -> None:
+    clone, _ = smoke
+    name, _, alias = model.partition("@")
+    uri = f"models:/smoke-{name}@{alias}" if alias else f"models:/smoke-{name}/1"
+    found = clone.ask(f"""
+import mlflow
+model = mlflow.pyfunc.load_model({uri!r})
+example = model.input_example
+out = model.predict(example)
+print(json.dumps([len(example), list(example.columns), model.metadata.signature.inputs.input_names(), len(out), list(out.columns),
+                  model.metadata.signature.outputs.input_names(), [str(t) for t in out.dtypes]]))""")
+    assert isinstance(found, list)
+    rows, columns, declared, answers, outputs, promised, _ = found
+    assert rows == answers == 1 and columns == declared and outputs == promised
+
+
+def test_changed_settings_redo_what_depends_on_them_and_nothing_else(smoke: SMOKE) -> None:
+    clone, _ = smoke
+    result = clone.retrain("smoke", "--set", "summarizer.contrast.negative_weight=0.2")
+    assert result.returncode == 0, result.stderr[-3000:]
+    ran = {line.split()[0] for line in result.stdout.splitlines() if re.search(r"\d+ s  \(", line)}
+    assert ran == {"summarizer-contrastive", "evaluate-summarizer-contrastive"}
+    assert "changed: config" in result.stdout
+    assert re.search(r"gate summarizer version \d+: (promote|hold|inconclusive)", result.stdout)
+    assert "gate table-qa version 2: champion" in result.stdout
+
+
+def test_a_damaged_model_is_found_by_its_digest_and_made_again(smoke: SMOKE) -> None:
+    clone, _ = smoke
+    before = clone.finished("smoke")["table-qa-pretraining"]["digest"]
+    path = clone.ask("""
+run = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'table-qa-pretraining'")[0]
+print(json.dumps(run.info.artifact_uri))""")
+    weights = Path(str(path).removeprefix("file://")) / "files" / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    result = clone.retrain("smoke")
+    assert result.returncode == 0 and "are damaged; it is done again" in result.stdout
+    found = clone.ask("""
+runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'table-qa-pretraining'")
+print(json.dumps([[r.data.tags["digest"], "corrupt" in r.data.tags] for r in runs]))""")
+    assert sorted(found, key=lambda item: item[1]) == [[before, False], [before, True]]  # type: ignore[arg-type,index]
+
+
+def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
+    from jinja2 import Environment, FileSystemLoader
+
+    source = (ROOT / "tasks" / "report.html.jinja").read_text()
+    assert "|safe" not in source and "default-src 'none'" in source
+    template = Environment(loader=FileSystemLoader(ROOT / "tasks"), autoescape=True).from_string("{{ cell }}")
+    assert template.render(cell="<script>alert(1)</script>") == "&lt;script&gt;alert(1)&lt;/script&gt;"
+
+
+def test_broken_data_stops_before_anything_is_trained(clone: Clone) -> None:
+    contracts = clone.folder / "data" / "contracts.yaml"
+    contracts.write_text(contracts.read_text().replace("{column: asked, min_value: 1}", "{column: asked, min_value: 99}"))
+    result = clone.retrain("fault")
+    assert result.returncode == 2
+    assert "questions.jsonl: broke 1 of 5 rules of 'questions'" in result.stderr and "asked" in result.stderr
+    assert not (clone.folder / "data" / "fault" / "split").exists()
+    assert json.loads(json.dumps(str(clone.ask("print(json.dumps(len(client.search_experiments())))")))) in ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["--profile", "wolrd"], "did you mean 'world'"), (["--profile", "news"], "set DATA_MIRROR"), (["--set", "seed"], "path=value")],
+)
+def test_what_cannot_run_says_why_and_exits_with_2(clone: Clone, arguments: list[str], says: str) -> None:
+    result = clone.run("-m", "flows.retrain", *arguments)
+    assert result.returncode == 2 and says in result.stderr
+    assert "Traceback" not in result.stderr

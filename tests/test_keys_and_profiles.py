@@ -1,0 +1,130 @@
+"""Run keys change with what matters and nothing else; profiles refuse what they do not know."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.environment import DEFAULTS, ROOT
+from tasks.keys import code_digest, run_key
+from tasks.profiles import ProfileError, load_profile, profile_names
+
+pytestmark = pytest.mark.unit
+
+
+def write(root: Path, **modules: str) -> Path:
+    for name, source in modules.items():
+        path = root / "factloop" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    code_digest.cache_clear()
+    return root
+
+
+def test_a_comment_changes_nothing_and_a_callee_does(tmp_path: Path) -> None:
+    modules = {
+        "__init__": "",
+        "step": "from .helper import f\ndef run(): return f()\n",
+        "helper": "def f(): return 1\n",
+        "other": "x = 1\n",
+    }
+    before = code_digest("factloop.step", write(tmp_path, **modules))
+    assert (
+        code_digest("factloop.step", write(tmp_path, step="# a comment\nfrom .helper import f\n\n\ndef run():\n    return f()\n")) == before
+    )
+    assert code_digest("factloop.step", write(tmp_path, other="x = 2\n")) == before
+    changed = code_digest("factloop.step", write(tmp_path, helper="def f(): return 2\n"))
+    assert changed != before
+    assert code_digest("factloop.step", write(tmp_path, __init__="y = 1\n")) not in (before, changed)
+    code_digest.cache_clear()
+
+
+def test_each_part_of_a_key_counts() -> None:
+    from factloop.steps.tables import evaluate, pretrain
+
+    key = run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"]
+    assert run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"] == key
+    others = [
+        run_key(evaluate, {"seed": 1}, {"data": "a"}, "cpu"),
+        run_key(pretrain, {"seed": 2}, {"data": "a"}, "cpu"),
+        run_key(pretrain, {"seed": 1}, {"data": "b"}, "cpu"),
+        run_key(pretrain, {"seed": 1}, {"data": "a"}, "cuda:0"),
+    ]
+    assert len({key, *(other["key"] for other in others)}) == 5
+
+
+def test_every_step_reaches_the_code_that_shapes_it() -> None:
+    """The digest of the real steps depends on modules they only import indirectly."""
+    from tasks import keys
+
+    for module, callee in (("factloop.steps.judge", "factloop.decoding.diverse"), ("factloop.steps.base", "factloop.training.fit")):
+        seen: set[str] = set()
+        original = keys._source
+
+        def note(name: str, root: Path, seen: set[str] = seen, original: object = original) -> Path | None:
+            seen.add(name)
+            return original(name, root)  # type: ignore[operator,no-any-return]
+
+        keys._source = note  # type: ignore[assignment]
+        try:
+            keys.code_digest.cache_clear()
+            keys.code_digest(module)
+        finally:
+            keys._source = original
+            keys.code_digest.cache_clear()
+        assert callee in seen
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_is_valid(name: str) -> None:
+    assert load_profile(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "says"),
+    [
+        ("wolrd", "", "did you mean 'world'"),
+        ("smoke", "summarizer.likelihood.stepz=3", "stepz"),
+        ("smoke", "summarizer.likelihood.steps=0", "steps is 0; it must be at least 1"),
+        ("smoke", "summarizer.nothing.steps=3", "there is no 'nothing'"),
+        ("smoke", "summarizer", "path=value"),
+        ("smoke", "data.source.documents=3", "other data is another profile"),
+        ("smoke", "device=[1]", "device"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_reason(name: str, override: str, says: str) -> None:
+    with pytest.raises(ProfileError, match=says):
+        load_profile(name, [override] if override else [])
+
+
+def test_an_override_arrives() -> None:
+    assert load_profile("smoke", ["summarizer.likelihood.steps=77"]).summarizer.likelihood.steps == 77
+
+
+def test_the_folder_mlflow_does_not_shadow_the_library() -> None:
+    assert not (ROOT / "mlflow" / "__init__.py").exists()
+    found = subprocess.run(
+        [sys.executable, "-c", "import mlflow; print(mlflow.__file__)"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "site-packages" in found.stdout
+
+
+def test_telemetry_is_off_and_state_is_inside_the_clone() -> None:
+    code = f"import flows, os, json; print(json.dumps({{n: os.environ[n] for n in {list(DEFAULTS)}}}))"
+    clean = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    found = json.loads(subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout)
+    assert found["DO_NOT_TRACK"] == found["DVC_NO_ANALYTICS"] == "1"
+    assert found["MLFLOW_DISABLE_TELEMETRY"] == "true" and found["GX_ANALYTICS_ENABLED"] == "False"
+    assert found["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "DVC_SITE_CACHE_DIR", "HF_HOME"):
+        assert str(ROOT / ".factloop") in found[name]
+
+
+def test_help_and_flow_imports_need_no_torch() -> None:
+    code = "import sys, flows.retrain, flows.ui; assert 'torch' not in sys.modules, 'torch'"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

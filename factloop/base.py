@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,20 +32,23 @@ from .training import Progress, fit, likelihood
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer learned from `texts`; any text can be written in it."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
+    """A byte-level BPE tokenizer learned from `texts`; any text can be written in it.
+
+    Of the pieces that BPE learns, only the bytes and those in use once all merges are made are
+    kept: half as many, and the cost of a small model's output layer with them.
+    """
     names = ["<s>", "<pad>", "</s>", "<unk>", *map(str, SPECIALS)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=names,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    learned = _byte_level(models.BPE())
+    learned.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=names, initial_alphabet=letters, show_progress=False)
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    used = Counter(token for coded in learned.encode_batch(list(texts)) for token in coded.tokens)
+    kept = list(dict.fromkeys([*names, *letters, *sorted(used)]))
+    # Without merges every word that is kept is one token, and any other is spelled in bytes.
+    words = models.BPE(vocab={token: index for index, token in enumerate(kept)}, merges=[], ignore_merges=True)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=_byte_level(words),
         bos_token="<s>",
         pad_token="<pad>",
         eos_token="</s>",
@@ -52,6 +56,13 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
         mask_token=str(MASK),
         additional_special_tokens=[str(token) for token in SPECIALS if token != MASK],
     )
+
+
+def _byte_level(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def from_scratch(texts: Sequence[str], network: Network, window: Window, seed: int) -> Seq2Seq:

@@ -19,11 +19,16 @@ from .rows import BadRow, Row, read_rows, read_text
 Reader = Callable[[Path], Iterator[Row]]
 
 
+def tidy(text: str) -> str:
+    """White space and control characters (SciTLDR has some) as single spaces."""
+    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+
+
 def _text(path: Path, number: int, row: Row, field: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise BadRow(path, number, f"field {field!r} is {'absent' if value is None else 'empty or not text'}")
-    return re.sub(r"\s+", " ", value).strip()
+    return tidy(value)
 
 
 def xsum(path: Path) -> Iterator[Row]:
@@ -68,7 +73,7 @@ def squad(path: Path) -> Iterator[Row]:
         context = _text(path, number, paragraph, "context")
         questions = []
         for item in paragraph["qas"]:
-            answers = dict.fromkeys(re.sub(r"\s+", " ", answer["text"]).strip() for answer in item["answers"])
+            answers = dict.fromkeys(tidy(answer["text"]) for answer in item["answers"])
             questions += [{"question": _text(path, number, item, "question"), "answer": answer} for answer in answers if answer]
         if questions:
             yield {"id": f"{path.stem}-{number}", "passage": context, "questions": questions}
@@ -78,7 +83,7 @@ def _table(path: Path, number: int, lines: Any) -> tuple[list[str], list[list[st
     if not isinstance(lines, list) or len(lines) < 2 or len({len(line) for line in lines}) != 1:
         widths = sorted({len(line) for line in lines}) if isinstance(lines, list) else []
         raise BadRow(path, number, f"a table needs a header and rows of one width, this has widths {widths}")
-    clean = [[re.sub(r"\s+", " ", str(cell)).strip() for cell in line] for line in lines]
+    clean = [[tidy(str(cell)) for cell in line] for line in lines]
     return clean[0], clean[1:]
 
 
@@ -99,7 +104,7 @@ def ottqa(path: Path) -> Iterator[Row]:
         lines = [[cell[0] for cell in row["header"]], *([cell[0] for cell in line] for line in row["data"])]
         header, rows = _table(path, number, lines)
         text = " ".join([row.get("intro") or "", row.get("section_text") or "", *row.get("passages", {}).values()])
-        text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", re.sub(r"\s+", " ", text))).strip()
+        text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", tidy(text)))
         if rows and text:
             yield {
                 "id": f"ottqa-{row['uid']}",

@@ -109,5 +109,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             for i, (row, output) in enumerate(zip(questions, outputs, strict=True))
         ),
     )
+    lowered = bleu_statistics([text.lower() for text in references], [text.lower() for text in outputs])
     metrics = {name: asdict(interval(values)) for name, values in scores.items()}
+    metrics["bleu_lowercase"] = asdict(interval(lowered, bleu))
     return metrics | {"bleu": asdict(interval(counts, bleu)), "examples": len(questions)}

@@ -66,7 +66,7 @@ def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.
     matrices = [p for name, p in named if settings.muon and p.ndim == 2 and "embed" not in name and "shared" not in name]
     chosen = set(map(id, matrices))
     rest = [p for _, p in named if id(p) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=0.01)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=0.01, fused=True)]
     if matrices:
         optimizers.append(torch.optim.Muon(matrices, lr=settings.muon, weight_decay=0.01))
     return optimizers

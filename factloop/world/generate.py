@@ -17,7 +17,7 @@ from .vocabulary import VALUES, World, is_female
 
 Row = dict[str, Any]
 
-COMPOUND = 0.6  # chance that two facts of one relation share a sentence
+COMPOUND = 0.5  # chance that two facts of one relation share a sentence
 DETACHED = 0.2  # chance that a detail gets a sentence of its own
 PRONOUN = 0.6  # chance of a pronoun where it is unambiguous
 DENIED = 0.12  # chance that a fact is a denial
@@ -155,7 +155,7 @@ def draw_facts(world: World, rng: random.Random, omission: float) -> tuple[list[
     later = [draw.fact(follow, lead), draw.fact(follow, third)]
     rival = RELATIONS[rng.choice((first, follow))].partner or rng.choice(PERSON_RELATIONS)
     rest = [[draw.fact(rival, rng.choice((second, third)))]] if rival not in (first, follow) else []
-    rest += [[draw.fact(relation, draw.value("team"))] for relation in ("won", "hosted") if rng.random() < 0.5]
+    rest += [[draw.fact(relation, draw.value("team"))] for relation in ("won", "hosted") if rng.random() < 0.35]
     own = [opening[0], later[0]]
     if rng.random() < 0.5:  # the lead's facts stand apart: the second is anywhere
         rest.insert(rng.randrange(len(rest) + 1), later)
@@ -213,11 +213,11 @@ def ask(fact: Fact, rng: random.Random) -> list[Row]:
 
 
 def passages(world: World, seed: int, count: int, omission: float) -> Iterator[Row]:
-    """Reading comprehension: 70% whole documents, 30% short passages in either wording."""
+    """Reading comprehension: 85% whole documents, 15% short passages in either wording."""
     for index in range(count):
         rng = random.Random(f"{seed} passage {index}")
         groups, own = draw_facts(world, rng, omission)
-        if rng.random() < 0.7:
+        if rng.random() < 0.85:
             facts = [fact for group in groups for fact in group]
             text = write_document(groups, rng)
         else:

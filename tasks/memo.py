@@ -9,7 +9,6 @@ its key, so it has one version.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import warnings
@@ -46,6 +45,8 @@ class Context:
     """Run id of the parent run."""
     profile: str
     device: str
+    threads: int
+    """CPU threads that torch computes with: their number shapes rounding, so it is part of keys."""
     tags: dict[str, str]
 
 
@@ -187,10 +188,12 @@ def once(
     `inputs` are earlier steps, or (path, digest) of data. `served` says how the model that the
     step leaves in `out/model` is logged and under which name it is registered.
     """
+    import torch
+
     client = MlflowClient()
     paths = {label: Path(value.path if isinstance(value, Done) else value[0]) for label, value in inputs.items()}
     digests = {label: value.digest if isinstance(value, Done) else value[1] for label, value in inputs.items()}
-    parts = run_key(step, {**config, "name": name}, digests, context.device)
+    parts = run_key(step, {**config, "name": name, "threads": context.threads}, digests, context.device)
     key = parts["key"]
     with lease(key):
         finished = _find(client, context.experiment, key, finished=True)
@@ -205,6 +208,7 @@ def once(
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
+        torch.set_num_threads(context.threads)
         started = time.perf_counter()
         try:
             metrics = step(
@@ -287,16 +291,16 @@ def _record(
     if served:
         model_id, version = log_model(client, run, key, name, out / "model", served, context)
     else:
-        for existing in client.list_artifacts(run_id, FILES):  # of an attempt that was killed
-            local = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{run.info.artifact_uri}/{existing.path}"))
-            if local.is_file() and os.access(local, os.W_OK):
-                local.unlink()
         client.log_artifacts(run_id, str(out), FILES)
     kill_point(f"{name}:logged")
     path = artifact_folder(run, model_id)
-    found = digest(folder_digests(path))
-    tags = {"digest": found, "seconds": f"{seconds:.1f}", "why": why}
+    made = digest(folder_digests(out / "model" if served else out))
+    if digest(folder_digests(path)) != made:
+        raise OSError(f"{name}: what lies under {path} is not what was written there; delete that folder and run again")
+    tags = {"digest": made, "seconds": f"{seconds:.1f}", "why": why}
     tags |= {"model_id": model_id, "model_version": version} if model_id and version else {}
     client.log_batch(run_id, tags=[RunTag(label, str(value)) for label, value in tags.items()])
+    if "error" in client.get_run(run_id).data.tags:  # of an earlier attempt
+        client.delete_tag(run_id, "error")
     client.set_terminated(run_id, "FINISHED")
-    return Done(name, run_id, key, str(path), found, flat, seconds, False, why, version)
+    return Done(name, run_id, key, str(path), made, flat, seconds, False, why, version)

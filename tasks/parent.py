@@ -53,11 +53,12 @@ def open_parent(profile: Profile, data: Data, verb: str) -> Context:
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
     if found:
         run = found[0]
-        client.delete_tag(run.info.run_id, "error") if "error" in run.data.tags else None
+        if "error" in run.data.tags:
+            client.delete_tag(run.info.run_id, "error")
     else:
         run = client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
         _log_origin(client, run.info.run_id, profile)
-    return Context(experiment, run.info.run_id, profile.name, profile.device, tags)
+    return Context(experiment, run.info.run_id, profile.name, profile.device, profile.threads, tags)
 
 
 def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def write_report(context: Context, story: Story) -> Path:
     scratch.replace(path)
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
+    client.log_dict(context.parent, [asdict(step) for step in story.steps], "steps.json")
     headline: dict[str, float] = {}
     for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}

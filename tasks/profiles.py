@@ -36,7 +36,7 @@ class WorldData(Strict):
     table_questions: Count
     omission: Share = 0.4
     """Chance that a document leaves a detail out."""
-    passage_omission: Share = 0.2
+    passage_omission: Share = 0.1
     """The same in reading comprehension, where questions about details are what is to be learned."""
     fill_in: Share = 0.6
     typical: Share = 0.85

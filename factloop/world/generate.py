@@ -144,8 +144,8 @@ class Draw:
 def draw_facts(world: World, rng: random.Random, omission: float) -> tuple[list[list[Fact]], list[Fact]]:
     """Groups of facts in document order, and the lead's facts, which the summary states.
 
-    Each of the lead's facts has a rival of the same relation, and one of the relation with
-    which it is confused, so that wrong values are to be had in the document itself.
+    Each of the lead's facts has a rival of the same relation, so that wrong values are to be had
+    in the document itself; often there is one of a relation with which it is confused, too.
     """
     draw = Draw(world, rng, omission)
     lead, second, third = (draw.value("person") for _ in range(3))
@@ -154,8 +154,8 @@ def draw_facts(world: World, rng: random.Random, omission: float) -> tuple[list[
     opening = [draw.fact(first, lead), draw.fact(first, second)]
     later = [draw.fact(follow, lead), draw.fact(follow, third)]
     rival = RELATIONS[rng.choice((first, follow))].partner or rng.choice(PERSON_RELATIONS)
-    rest = [[draw.fact(rival, rng.choice((second, third)))]] if rival not in (first, follow) else []
-    rest += [[draw.fact(relation, draw.value("team"))] for relation in ("won", "hosted") if rng.random() < 0.35]
+    rest = [[draw.fact(rival, rng.choice((second, third)))]] if rival not in (first, follow) and rng.random() < 0.5 else []
+    rest += [[draw.fact(relation, draw.value("team"))] for relation in ("won", "hosted") if rng.random() < 0.2]
     own = [opening[0], later[0]]
     if rng.random() < 0.5:  # the lead's facts stand apart: the second is anywhere
         rest.insert(rng.randrange(len(rest) + 1), later)
@@ -195,20 +195,21 @@ def documents(world: World, seed: int, count: int, noise: Noise) -> Iterator[Row
 
 
 def ask(fact: Fact, rng: random.Random) -> list[Row]:
-    """Questions about one fact with their answers, each a span of what states the fact."""
+    """Questions about one fact with their answers, each a span of what states the fact.
+
+    Of a detail both wordings are asked: details are what summaries get wrong most.
+    """
     questions = RELATIONS[fact.relation].questions
     if fact.denied:
-        slots = {"ns": fact.subject, "no": fact.object}
+        asked = [("ns", fact.subject, 1), ("no", fact.object, 1)]
     else:
-        slots = {"s": fact.subject, "o": fact.object}
+        asked = [("s", fact.subject, 1), ("o", fact.object, 1)]
         if fact.detail is not None:
-            slots["d"] = fact.detail
+            asked.append(("d", fact.detail, 2))
     return [
-        {
-            "question": rng.choice(questions[slot]).format(s=fact.subject, o=fact.object),
-            "answer": answer,
-        }
-        for slot, answer in slots.items()
+        {"question": wording.format(s=fact.subject, o=fact.object), "answer": answer}
+        for slot, answer, count in asked
+        for wording in rng.sample(questions[slot], count)
     ]
 
 

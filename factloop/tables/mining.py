@@ -17,17 +17,29 @@ def is_evidence(cell: str) -> bool:
     return len(text) >= 3 and not re.fullmatch(r"\d{1,2}", text) and text.lower() not in STOP_VALUES
 
 
+def lowered(text: str) -> str:
+    """Small letters, at the same positions: the few letters whose small form is longer stay."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
 def find_cell(cell: str, sentence: str) -> tuple[int, int] | None:
-    """Character span of the cell's first occurrence in whole words, whatever its case."""
-    match = re.search(rf"(?<!\w){re.escape(cell.strip())}(?!\w)", sentence, re.IGNORECASE)
-    return match.span() if match else None
+    """Character span of the cell's first occurrence in whole words, both given in small letters."""
+    begin = sentence.find(cell)
+    while begin >= 0:
+        end = begin + len(cell)
+        if not (sentence[begin - 1 : begin].isalnum() or sentence[end : end + 1].isalnum()):
+            return begin, end
+        begin = sentence.find(cell, begin + 1)
+    return None
 
 
 def _matches(sentence: str, row: Sequence[str]) -> list[dict[str, Any]]:
     """Non-overlapping cells of `row` that the sentence states, longest first choice, in order."""
     found: list[dict[str, Any]] = []
+    small = lowered(sentence)
     for column in sorted(range(len(row)), key=lambda index: -len(row[index])):
-        span = find_cell(row[column], sentence) if is_evidence(row[column]) else None
+        span = find_cell(lowered(row[column].strip()), small) if is_evidence(row[column]) else None
         if span and all(span[1] <= other["span"][0] or span[0] >= other["span"][1] for other in found):
             found.append({"column": column, "value": row[column], "span": list(span)})
     return sorted(found, key=lambda cell: cell["span"][0])

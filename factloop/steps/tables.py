@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,13 @@ def train_question_generator(
 ) -> dict[str, Any]:
     """Inputs `base` and `questions`."""
     model = Seq2Seq.load(inputs["base"], config["device"])
-    pairs = [
-        pair
-        for row in read_rows(inputs["questions"])
-        for item in row["questions"]
-        if (pair := inverted(row["passage"], item["question"], item["answer"]))
-    ]
-    train_pairs(model, pairs, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
+    settings = TrainingSettings(**config["training"])
+    found = (
+        inverted(row["passage"], item["question"], item["answer"]) for row in read_rows(inputs["questions"]) for item in row["questions"]
+    )
+    # No more than training sees: turning all of a large set round takes longer than learning from it.
+    pairs = list(islice((pair for pair in found if pair), settings.steps * settings.batch_size))
+    train_pairs(model, pairs, settings, config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"pairs": len(pairs)}
 

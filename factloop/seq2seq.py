@@ -25,8 +25,8 @@ class Special(str):
     """A special token, as opposed to text that reads the same."""
 
 
-SEP, ROW, COL, MASK = Special("<sep>"), Special("<row>"), Special("<col>"), Special("<mask>")
-SPECIALS = (SEP, ROW, COL, MASK)
+SEP, ROW, COL, LINK, MASK = map(Special, ("<sep>", "<row>", "<col>", "<link>", "<mask>"))
+SPECIALS = (SEP, ROW, COL, LINK, MASK)
 Segments = Sequence[str]
 
 

@@ -19,7 +19,7 @@ from factloop.corpora.readers import READERS
 from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.judges.overlap import overlap_features
 from factloop.judges.text import bleu, bleu_statistics, rouge
-from factloop.seq2seq import COL, ROW, SEP, Seq2Seq
+from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
 from factloop.statistics import Estimate, auc, compare_examples, decide, interval, paired_difference
 from factloop.steps.tables import inverted
@@ -211,8 +211,10 @@ def test_every_grammar_question_is_answered_by_the_cell_that_pandas_finds() -> N
     assert (number("1,200"), number("31 km"), number("-2.5")) == (1200.0, None, -2.5)
 
 
-def test_a_table_is_linearised_with_special_tokens_between_cells() -> None:
-    assert linearise("q?", "T", ["a", "b"], [["1", "2"]]) == ["q?", SEP, "T", ROW, "a", COL, "b", COL, ROW, "1", COL, "2", COL]
+def test_a_table_is_linearised_with_cells_that_the_question_names_linked() -> None:
+    found = linearise("Who led the Rams?", "T", ["a", "b"], [["The Rams", "Ann"], ["x", ""]])
+    assert found == ["Who led the Rams?", SEP, "T", ROW, "a", COL, "b", COL, ROW, LINK, "The Rams", COL, "Ann", COL, ROW, "x", COL, "", COL]
+    assert [type(part) is Special for part in found].count(True) == 11
 
 
 def test_reading_comprehension_is_turned_round_on_the_sentence_of_the_answer() -> None:

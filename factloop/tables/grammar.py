@@ -20,6 +20,8 @@ PHRASES = {
     "lowest": ("what is the {select} with the lowest {column}?",),
 }
 
+LOOKUP = 0.5  # chance of a plain lookup: what people ask of a table most
+
 
 def number(cell: str) -> float | None:
     """The number that a cell consists of, thousands separators allowed; None if it is none."""
@@ -49,7 +51,7 @@ def draw_question(table: dict[str, Any], rng: random.Random, tries: int = 20) ->
     if len(header) < 2 or not rows:
         return None
     for _ in range(tries):
-        shape = rng.choice(list(PHRASES))
+        shape = "where" if rng.random() < LOOKUP else rng.choice(list(PHRASES))
         select, *conditions = rng.sample(range(len(header)), min(3, len(header)))
         if len(conditions) < 2 and shape == "both":
             continue

@@ -237,9 +237,9 @@ def tables(world: World, seed: int, count: int, omission: float) -> Iterator[Row
         relation = RELATIONS[rng.choice(list(RELATIONS))]
         facts = [
             Fact(relation.name, draw.value(relation.subject), draw.value(relation.object), draw.value(relation.detail))
-            for _ in range(rng.randint(4, 6))
+            for _ in range(rng.randint(3, 5))
         ]
-        told = rng.sample(facts, 3)
+        told = rng.sample(facts, 2)
         told = [replace(f, detail=None) if rng.random() < omission else f for f in told]
         other = [draw.fact(rng.choice(PERSON_RELATIONS), draw.value("person")) for _ in range(2)]
         groups = [[fact] for fact in told + other]

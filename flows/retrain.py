@@ -25,6 +25,7 @@ from tasks.judges import with_judges
 from tasks.memo import Conflict, Context, Done, lease
 from tasks.profiles import Profile, ProfileError, load_profile
 from tasks.report import Story, write_report
+from tasks.server import prefect_api
 
 
 @flow(name="retrain", flow_run_name="retrain-{profile.name}", validate_parameters=False)
@@ -119,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         profile = load_profile(options.profile, options.set)
-        with lease(f"retrain-{profile.name}"):
+        with lease(f"retrain-{profile.name}"), prefect_api():
             show(retrain(profile))
     except (ProfileError, DataFailed, Conflict) as error:
         print(f"retrain: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from tasks.data import Data, DataFailed, reproduce
 from tasks.judges import Role, examine_qagen, find_judge, train_qagen
 from tasks.memo import Conflict, Context, Done
 from tasks.profiles import Profile, ProfileError, load_profile
+from tasks.server import prefect_api
 
 ROLES: tuple[Role, ...] = ("training", "gate")
 JUDGE_METRICS = [f"judge/{name}/auc" for name in ("quals", "quals_worst", "unigrams", "bigrams", "trigrams", "worst_sentence", "values")]
@@ -58,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--replace", action="store_true", help="train again though there are judges")
     options = parser.parse_args(arguments)
     try:
-        examined = train_judges(load_profile(options.profile, options.set), options.replace)
+        with prefect_api():
+            examined = train_judges(load_profile(options.profile, options.set), options.replace)
     except (ProfileError, DataFailed, Conflict) as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from tasks.environment import STATE
+from tasks.server import MARK
 
 HOST = "127.0.0.1"
 
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     for command in commands:
         with (logs / f"{Path(command[0]).name}.log").open("w") as log:
             servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
+    if options.prefect_port == 4200:
+        MARK.write_text(str(os.getpid()))  # a run started meanwhile uses this server
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         for server in servers:
@@ -61,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     finally:
+        MARK.unlink(missing_ok=True)
         for server in servers:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)

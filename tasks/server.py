@@ -1,0 +1,82 @@
+"""A Prefect server that lives exactly as long as the run that started it.
+
+Prefect's own ephemeral server outlives a run that is killed, holds its SQLite file, and keeps
+the caller's pipes open. This one watches its parent and ends with it, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .environment import STATE
+
+HOST = "127.0.0.1"
+UI = f"http://{HOST}:4200/api"  # where `make ui` serves this clone's Prefect
+MARK = STATE / "prefect-ui.pid"  # by `make ui`, while it runs
+PATIENCE = 120.0  # seconds a slow laptop may take
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """The address of the API to use: PREFECT_API_URL, the server of `make ui`, or one of our own."""
+    given = os.environ.get("PREFECT_API_URL") or (UI if MARK.exists() and answers(UI) else None)
+    if given:
+        with _settings(given):
+            yield given
+        return
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    url = f"http://{HOST}:{port}/api"
+    log = STATE / "logs" / "prefect-run.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as stream:
+        server = subprocess.Popen([sys.executable, "-m", "tasks.server", str(port)], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    try:
+        started = time.monotonic()
+        while not answers(url):
+            if server.poll() is not None or time.monotonic() - started > PATIENCE:
+                raise RuntimeError(f"the Prefect server did not start within {PATIENCE:.0f} s; see {log}")
+            time.sleep(0.1)
+        with _settings(url):
+            yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@contextmanager
+def _settings(url: str) -> Iterator[None]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.3)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    uvicorn.run("prefect.server.api.server:create_app", factory=True, host=HOST, port=int(sys.argv[1]), log_level="warning")

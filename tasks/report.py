@@ -122,7 +122,7 @@ def write_report(context: Context, story: Story) -> Path:
     scratch.replace(path)
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
-    client.log_dict(context.parent, [asdict(step) for step in story.steps], "steps.json")
+    client.log_dict(context.parent, {"steps": [asdict(step) for step in story.steps]}, "steps.json")
     headline: dict[str, float] = {}
     for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}

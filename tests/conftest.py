@@ -38,6 +38,7 @@ class Clone:
             capture_output=True,
             text=True,
             check=False,
+            timeout=300,
             env=clean | {"PATH": path} | variables,
         )
 

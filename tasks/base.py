@@ -20,5 +20,5 @@ def train_base(context: Context, profile: Profile, data: Data) -> Done:
         context, "base", base.train,
         config=profile.base.model_dump() | {"seed": profile.seed},
         inputs={"summaries": data["summaries.train"], "questions": data["questions.train"], "tables": data["table_questions.train"]},
-        served=Served("base", {"text": EXAMPLE}, ("text",), {}),
+        served=Served("base", {"text": EXAMPLE}, ("text",), {}, ("champion",)),
     )  # fmt: skip

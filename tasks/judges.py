@@ -17,6 +17,7 @@ from .serving import Served, aliased
 
 Role = Literal["training", "gate"]
 SEEDS = {"training": 1000, "gate": 2000}  # apart from each other and from the models'
+ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("gate", "champion")}
 EXAMPLE = "Mara Velling wrote Silent Harbour in 1984."
 
 
@@ -31,14 +32,12 @@ def train_qagen(context: Context, profile: Profile, data: Data, base: Done, role
     """Train the judge of a role and give it the role's alias."""
     from factloop.steps import judge
 
-    done = once(
+    return once(
         context, f"qagen-{role}", judge.train,
         config={"training": profile.judges.qagen.__dict__, "seed": SEEDS[role] + profile.seed},
         inputs={"base": base, "questions": data["questions.train"]},
-        served=Served("qagen", {"passage": EXAMPLE}, ("question", "answer"), {"role": role}),
+        served=Served("qagen", {"passage": EXAMPLE}, ("question", "answer"), {"role": role}, ALIASES[role]),
     )  # fmt: skip
-    MlflowClient().set_registered_model_alias(f"{context.profile}-qagen", role, str(done.version))
-    return done
 
 
 @task(task_run_name="judge-{role}")

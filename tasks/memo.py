@@ -199,6 +199,7 @@ def once(
         finished = _find(client, context.experiment, key, finished=True)
         recalled = _recall(finished, name) if finished else None
         if recalled:
+            _give_aliases(client, context, served, recalled)
             return recalled
         why = _why_not_reused(client, context, name, parts)
         run = _find(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
@@ -225,8 +226,15 @@ def once(
             client.set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:5000])
             client.set_terminated(run_id, "FAILED")
             raise
+        _give_aliases(client, context, served, done)
         shutil.rmtree(work, ignore_errors=True)
         return done
+
+
+def _give_aliases(client: MlflowClient, context: Context, served: Served | None, done: Done) -> None:
+    if served:
+        for alias in served.aliases:
+            client.set_registered_model_alias(f"{context.profile}-{served.name}", alias, str(done.version))
 
 
 def _start(client: MlflowClient, context: Context, name: str, parts: dict[str, Any]) -> Run:

@@ -31,6 +31,8 @@ class Served:
     example: dict[str, str]
     outputs: tuple[str, ...]
     tags: dict[str, str]
+    aliases: tuple[str, ...] = ()
+    """Given as soon as the model is there; models with a gate get `champion` from it instead."""
 
 
 def _signature(served: Served) -> ModelSignature:

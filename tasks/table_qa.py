@@ -28,7 +28,7 @@ def train_question_generator(context: Context, profile: Profile, data: Data, bas
         context, "table-question-generator", tables.train_question_generator,
         config={"training": profile.tables.question_generator.__dict__, "seed": profile.seed},
         inputs={"base": base, "questions": data["questions.train"]},
-        served=Served("table-question-generator", SENTENCE_EXAMPLE, ("question",), {}),
+        served=Served("table-question-generator", SENTENCE_EXAMPLE, ("question",), {}, ("champion",)),
     )  # fmt: skip
 
 

@@ -77,12 +77,13 @@ def test_nothing_changed_trains_nothing_and_a_comment_changes_nothing(smoke: SMO
 
 
 @pytest.mark.parametrize(
-    "model", ["base", "qagen@training", "qagen@gate", "table-question-generator", "table-qa@champion", "summarizer@champion"]
+    "model",
+    ["base@champion", "qagen@champion", "qagen@training", "table-question-generator@champion", "table-qa@champion", "summarizer@champion"],
 )
 def test_registered_models_load_in_a_new_process_and_predict(smoke: SMOKE, model: str) -> None:
     clone, _ = smoke
     name, _, alias = model.partition("@")
-    uri = f"models:/smoke-{name}@{alias}" if alias else f"models:/smoke-{name}/1"
+    uri = f"models:/smoke-{name}@{alias}"
     found = clone.ask(f"""
 import mlflow
 model = mlflow.pyfunc.load_model({uri!r})

@@ -45,6 +45,7 @@ def measure(profile: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         command = ["-m", "flows.retrain", "--profile", profile]
@@ -62,7 +63,7 @@ def measure(profile: str) -> dict[str, Any]:
         )
     return {
         "command": f"make bench (python {' '.join(command)}, twice, in a fresh clone)",
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit,
         "machine": f"{os.cpu_count()} cores, {processor()}",
         "seconds": {"first": seconds[0], "unchanged": seconds[1]},
         "steps": json.loads(found.stdout.strip().splitlines()[-1]),

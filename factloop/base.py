@@ -98,7 +98,7 @@ def start_positions(weight: torch.Tensor) -> None:
     """Sinusoids (Vaswani et al. 2017), at the scale of the other weights, as learned positions' start.
 
     Nearby positions are alike from the first step, so that a small model learns sooner what
-    belongs to one clause: 800 steps of denoising reached a loss of 0.46 instead of 0.60.
+    belongs to one clause.
     """
     count, width = weight.shape
     angle = torch.arange(count)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))

@@ -12,7 +12,7 @@ def linearise(question: str, title: str, header: Sequence[str], rows: Sequence[S
     """Question, then the table: title, header and rows, with special tokens between cells.
 
     A cell that the question names is marked by a link, as schema linking does for SQL (Wang et
-    al. 2020, RAT-SQL): with it 700 steps taught a small model to look rows up, without it none.
+    al. 2020, RAT-SQL): a small model learns to look rows up by it, and hardly without.
     """
     asked = lowered(question)
     parts: list[str] = [question, SEP, title, ROW]

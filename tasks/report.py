@@ -92,20 +92,23 @@ def _side_by_side(evaluations: dict[str, Done], key: str) -> list[dict[str, Any]
     ]
 
 
+def _with_interval(found: dict[str, Done]) -> list[str]:
+    return sorted({name for done in found.values() for name in done.metrics if f"{name}.low" in done.metrics})
+
+
 def render(story: Story, curves: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["interval"] = interval_text
-    metrics = lambda found: sorted({n for done in found.values() for n in done.metrics if f"{n}.low" in done.metrics})  # noqa: E731
     return environment.get_template("report.html.jinja").render(
         story=story,
         curves=curves,
         config=json.dumps(story.profile.model_dump(mode="json"), indent=1),
         tables=[
-            ("Summaries, measured by the gate judge", story.summaries, metrics(story.summaries)),
-            ("Table question answering", story.tables, metrics(story.tables)),
-            ("Judges: AUC of telling clean summaries from planted errors", story.judges, metrics(story.judges)),
+            ("Summaries, measured by the gate judge", story.summaries, _with_interval(story.summaries)),
+            ("Table question answering", story.tables, _with_interval(story.tables)),
+            ("Judges: AUC of telling clean summaries from planted errors", story.judges, _with_interval(story.judges)),
         ],
         summaries=_side_by_side(story.summaries, "document"),
         answers=_side_by_side(story.tables, "question"),

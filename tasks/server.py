@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from filelock import FileLock, Timeout
+
 from .environment import STATE
 
 HOST = "127.0.0.1"
@@ -40,6 +42,27 @@ def prefect_api() -> Iterator[str]:
         with _settings(given):
             yield given
         return
+    with _alone(), _own() as url, _settings(url):
+        yield url
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold this clone's Prefect database: two servers on one SQLite file would corrupt each other's state."""
+    lock = FileLock(STATE / "prefect-server.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another run of this clone is under way; this one starts when it ends (with `make ui` both can run)", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _own() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -54,8 +77,7 @@ def prefect_api() -> Iterator[str]:
             if server.poll() is not None or time.monotonic() - started > PATIENCE:
                 raise RuntimeError(f"the Prefect server did not start within {PATIENCE:.0f} s; see {log}")
             time.sleep(0.1)
-        with _settings(url):
-            yield url
+        yield url
     finally:
         server.terminate()
         server.wait(timeout=20)

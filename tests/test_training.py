@@ -43,10 +43,10 @@ def weights(model: Seq2Seq) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.invariant
-@pytest.mark.parametrize("muon", [0.0, 0.01])
+@pytest.mark.parametrize(("muon", "bf16"), [(0.0, False), (0.01, False), (0.0, True)])
 @pytest.mark.parametrize("killed_after", [4, 7, 10])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, muon: float, killed_after: int) -> None:
-    settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, checkpoint_every=3, muon=muon)
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, muon: float, bf16: bool, killed_after: int) -> None:
+    settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, checkpoint_every=3, muon=muon, bf16=bf16)
     whole, parts = tiny(), tiny()
     curve = train_pairs(whole, PAIRS, settings, 1, tmp_path / "whole", Quiet())
 
@@ -63,6 +63,17 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, muon: float, k
     assert min(step for step, _ in again.seen) > (killed_after - 1) // 3 * 3  # it did go on, not begin anew
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(fresh)[name]), name
+
+
+@pytest.mark.unit
+def test_bf16_is_close_to_float32_and_not_the_same(tmp_path: Path) -> None:
+    losses = []
+    for bf16 in (False, True):
+        settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, bf16=bf16)
+        model = tiny()
+        losses.append(train_pairs(model, PAIRS, settings, 1, tmp_path / str(bf16), Quiet())[-1]["loss"])
+        assert {value.dtype for value in weights(model).values()} == {torch.float32}
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.unit

@@ -135,6 +135,7 @@ def fit(
     for _ in range(first):
         next(stream)
     model.train()
+    device = next(model.parameters()).device.type
     bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step")
     started = time.perf_counter()
     for step in range(first + 1, settings.steps + 1):
@@ -143,7 +144,8 @@ def fit(
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * warm * fall
-        values = loss([examples[index] for index in next(stream)])
+        with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+            values = loss([examples[index] for index in next(stream)])
         model.zero_grad(set_to_none=True)
         values["loss"].backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)

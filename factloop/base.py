@@ -154,7 +154,8 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     """A pretrained encoder with a decoder that copies its layers, as in Rothe et al. 2020.
 
     The decoder's embeddings, self-attention and feed-forward layers are copies of evenly
-    spaced layers of the encoder; its attention to the source starts at random.
+    spaced layers of the encoder. Its attention to the source starts as a copy of the self-attention
+    (Rothe et al. start it at random): a few hundred steps of denoising get further from there.
     """
     where = locate(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
@@ -170,6 +171,7 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     own = encoder.encoder.layer
     for index, layer in enumerate(inner.encoder.layer):
         layer.load_state_dict(own[index * len(own) // decoder_layers].state_dict(), strict=False)
+        layer.crossattention.load_state_dict(layer.attention.state_dict())
     model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.sep_token_id, "decoder_start_token_id": tokenizer.cls_token_id}
     model.config.update(ids)

@@ -1,7 +1,7 @@
 """Time `make retrain` on fresh clones and keep what it measured.
 
     make bench                                        # world, smoke, fault: first and second run
-    python -m benchmarks.run world
+    python -m benchmarks.run world --set seed=2       # another seed, in a file of its own
     DATA_MIRROR=~/mirror python -m benchmarks.run news
 
 Each profile gets a clone of the last commit with empty state and this environment; it is run
@@ -41,14 +41,14 @@ def processor() -> str:
     return platform.processor()
 
 
-def measure(profile: str) -> dict[str, Any]:
+def measure(profile: str, overrides: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        command = ["-m", "flows.retrain", "--profile", profile]
+        command = ["-m", "flows.retrain", "--profile", profile, *(part for override in overrides for part in ("--set", override))]
         seconds, said = [], []
         for _ in range(2):
             started = time.perf_counter()
@@ -73,9 +73,11 @@ def measure(profile: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profiles", nargs="*", default=["fault", "smoke", "world"])
-    for profile in parser.parse_args().profiles:
-        path = ROOT / "benchmarks" / "results" / f"{profile}.json"
-        path.write_text(json.dumps(measure(profile), indent=1, sort_keys=True) + "\n")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one field of the profiles")
+    options = parser.parse_args()
+    for profile in options.profiles:
+        path = ROOT / "benchmarks" / "results" / f"{'-'.join([profile, *options.set])}.json"
+        path.write_text(json.dumps(measure(profile, options.set), indent=1, sort_keys=True) + "\n")
         print(f"wrote {path}")
 
 

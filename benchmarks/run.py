@@ -41,9 +41,9 @@ def processor() -> str:
     return platform.processor()
 
 
-def measure(profile: str, overrides: list[str]) -> dict[str, Any]:
+def measure(profile: str, overrides: list[str], keep: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
-        clone = Path(scratch) / "clone"
+        clone = (keep or Path(scratch) / "clone").resolve()
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
@@ -74,10 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profiles", nargs="*", default=["fault", "smoke", "world"])
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one field of the profiles")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the clone there and leave it, to look at what was run")
     options = parser.parse_args()
+    if options.keep and (options.keep.exists() or len(options.profiles) > 1):
+        parser.error("--keep takes one profile and a folder that does not exist yet")
     for profile in options.profiles:
         path = ROOT / "benchmarks" / "results" / f"{'-'.join([profile, *options.set])}.json"
-        path.write_text(json.dumps(measure(profile, options.set), indent=1, sort_keys=True) + "\n")
+        path.write_text(json.dumps(measure(profile, options.set, options.keep), indent=1, sort_keys=True) + "\n")
         print(f"wrote {path}")
 
 

@@ -53,3 +53,21 @@ with lease("retrain-fault"):
     print(json.dumps(subprocess.run([sys.executable, "-m", "flows.retrain", "--profile", "fault"], capture_output=True, text=True).stderr))"""
     told = clone.ask(code)
     assert "another process holds retrain-fault" in str(told)
+
+
+def test_a_run_of_another_profile_waits_for_the_first_to_end(clone: Clone) -> None:
+    """Two Prefect servers never share one SQLite file."""
+    code = """
+from filelock import FileLock
+from tasks.environment import STATE
+import subprocess, sys
+with FileLock(STATE / "prefect-server.lock"):
+    run = subprocess.Popen([sys.executable, "-m", "flows.retrain", "--profile", "fault"], stdout=subprocess.PIPE, text=True)
+    first = run.stdout.readline()
+    waiting = run.poll() is None
+print(json.dumps([first, waiting, run.communicate()[0], run.returncode]))"""
+    told = clone.ask(code)
+    assert isinstance(told, list)
+    first, waiting, rest, code_of_exit = told
+    assert "another run of this clone is under way" in first and waiting
+    assert code_of_exit == 0 and "gate summarizer" in rest

@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     finally:
+        for impatient in (signal.SIGTERM, signal.SIGINT):  # a second one must not leave a server behind
+            signal.signal(impatient, signal.SIG_IGN)
         MARK.unlink(missing_ok=True)
         for server in servers:
             if server.poll() is None:

@@ -272,7 +272,7 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def _dataset(context: Context, path: str, found: str) -> MetaDataset:
+def as_dataset(path: str, found: str) -> MetaDataset:
     """A data file as MLflow's record of an input: name, digest and where it lies in the clone."""
     file = Path(path)
     inside = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
@@ -294,7 +294,7 @@ def _record(
     with mlflow.start_run(run_id=run_id, nested=True):
         for label, value in inputs.items():
             if not isinstance(value, Done):
-                mlflow.log_input(_dataset(context, *value), context=label)
+                mlflow.log_input(as_dataset(*value), context=label)
     model_id = version = None
     if served:
         model_id, version = log_model(client, run, key, name, out / "model", served, context)

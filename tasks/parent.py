@@ -14,7 +14,7 @@ import mlflow
 from .data import Data
 from .environment import ROOT, STATE
 from .keys import code_digest, digest, library_versions
-from .memo import Context
+from .memo import Context, as_dataset
 from .profiles import Profile
 
 
@@ -58,6 +58,10 @@ def open_parent(profile: Profile, data: Data, verb: str) -> Context:
     else:
         run = client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
         _log_origin(client, run.info.run_id, profile)
+        with mlflow.start_run(run_id=run.info.run_id):
+            for name, value in data.files.items():
+                mlflow.log_input(as_dataset(*value), context=name)
+        client.update_run(run.info.run_id, status="RUNNING")  # until its steps end
     return Context(experiment, run.info.run_id, profile.name, profile.device, profile.threads, tags)
 
 

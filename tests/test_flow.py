@@ -38,6 +38,7 @@ print(json.dumps([[r.data.tags, r.data.metrics, [i.dataset.name for i in r.input
         assert {"run_key", "data_version", "git_commit", "profile"} <= set(tags)
     tags, metrics, inputs = by_step["evaluate-summarizer-contrastive"]
     assert inputs == ["data/smoke/split/summaries.test.jsonl"]
+    assert {"data/smoke/split/summaries.train.jsonl", "data/smoke/split/mined.jsonl"} <= set(by_step["retrain"][2])
     assert "qagen-gate:" in tags["judge_keys"]
     for name in ("rouge1", "rougeL", "bleu", "hallucination_rate", "fact_recall"):
         assert metrics[f"{name}.low"] <= metrics[name] <= metrics[f"{name}.high"]

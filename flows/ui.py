@@ -12,12 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from tasks.environment import STATE
-from tasks.server import MARK
-
-HOST = "127.0.0.1"
+from tasks.server import HOST, UI, run_serves
 
 
 def port_taken(port: int) -> bool:
@@ -39,39 +38,39 @@ def main(arguments: list[str] | None = None) -> int:
         if port_taken(port):
             print(f"ui: port {port} is in use; choose another with --{name}-port", file=sys.stderr)
             return 2
+    stop = threading.Event()  # set, not raised, so that no server is left behind, however impatient the caller
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: stop.set())
     binaries = Path(sys.executable).parent
     store = os.environ["MLFLOW_TRACKING_URI"]
     commands = [
         [str(binaries / "mlflow"), "server", "--host", HOST, "--port", str(options.mlflow_port), "--workers", "1"]
         + ["--backend-store-uri", store, "--default-artifact-root", (STATE / "artifacts").as_uri()],
-        [str(binaries / "prefect"), "server", "start", "--host", HOST, "--port", str(options.prefect_port)],
     ]
-    print(f"MLflow   http://{HOST}:{options.mlflow_port}\nPrefect  http://{HOST}:{options.prefect_port}\nCtrl-C ends both")
+    print(f"MLflow   http://{HOST}:{options.mlflow_port}")
+    if run_serves():
+        print("Prefect  not now: a run under way has its database; start this again when it has ended")
+    else:
+        commands.append([str(binaries / "prefect"), "server", "start", "--host", HOST, "--port", str(options.prefect_port)])
+        print(f"Prefect  http://{HOST}:{options.prefect_port}")
+        UI.write_text(f"http://{HOST}:{options.prefect_port}/api")  # a run started meanwhile uses this server
+    print("Ctrl-C ends it", flush=True)
     logs = STATE / "logs"
     logs.mkdir(exist_ok=True)
     servers = []
     for command in commands:
         with (logs / f"{Path(command[0]).name}.log").open("w") as log:
             servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
-    if options.prefect_port == 4200:
-        MARK.write_text(str(os.getpid()))  # a run started meanwhile uses this server
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        for server in servers:
-            if code := server.wait():
-                print(f"ui: a server ended with {code}; see {logs}", file=sys.stderr)
-                return 1
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for impatient in (signal.SIGTERM, signal.SIGINT):  # a second one must not leave a server behind
-            signal.signal(impatient, signal.SIG_IGN)
-        MARK.unlink(missing_ok=True)
-        for server in servers:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGTERM)
-                server.wait(timeout=20)
-    return 0
+    while not stop.wait(0.5):
+        if ended := [server.returncode for server in servers if server.poll() is not None]:
+            print(f"ui: a server ended with {ended[0]}; see {logs}", file=sys.stderr)
+            break
+    UI.unlink(missing_ok=True)
+    for server in servers:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=20)
+    return 0 if stop.is_set() else 1
 
 
 if __name__ == "__main__":

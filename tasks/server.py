@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from .environment import STATE
 
 HOST = "127.0.0.1"
-UI = f"http://{HOST}:4200/api"  # where `make ui` serves this clone's Prefect
-MARK = STATE / "prefect-ui.pid"  # by `make ui`, while it runs
+UI = STATE / "prefect-ui.url"  # by `make ui` while it runs: the API that it serves
+LOCK = STATE / "prefect-server.lock"  # held by a run while it serves this clone's Prefect itself
 PATIENCE = 120.0  # seconds a slow laptop may take
 
 
@@ -37,7 +37,8 @@ def answers(url: str) -> bool:
 @contextmanager
 def prefect_api() -> Iterator[str]:
     """The address of the API to use: PREFECT_API_URL, the server of `make ui`, or one of our own."""
-    given = os.environ.get("PREFECT_API_URL") or (UI if MARK.exists() and answers(UI) else None)
+    pages = UI.read_text() if UI.exists() else None
+    given = os.environ.get("PREFECT_API_URL") or (pages if pages and answers(pages) else None)
     if given:
         with _settings(given):
             yield given
@@ -46,10 +47,19 @@ def prefect_api() -> Iterator[str]:
         yield url
 
 
+def run_serves() -> bool:
+    """Whether a run under way serves this clone's Prefect itself."""
+    try:
+        with FileLock(LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold this clone's Prefect database: two servers on one SQLite file would corrupt each other's state."""
-    lock = FileLock(STATE / "prefect-server.lock")
+    """Hold this clone's Prefect database: never two servers on one SQLite file."""
+    lock = FileLock(LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -56,18 +56,25 @@ with lease("retrain-fault"):
 
 
 def test_a_run_of_another_profile_waits_for_the_first_to_end(clone: Clone) -> None:
-    """Two Prefect servers never share one SQLite file."""
+    """Two Prefect servers never share one SQLite file: neither a second run's nor that of `make ui`."""
     code = """
 from filelock import FileLock
-from tasks.environment import STATE
+from tasks.server import LOCK
 import subprocess, sys
-with FileLock(STATE / "prefect-server.lock"):
+with FileLock(LOCK):
+    ports = ["--mlflow-port", "5917", "--prefect-port", "5918"]
+    ui = subprocess.Popen([sys.executable, "-m", "flows.ui", *ports], stdout=subprocess.PIPE, text=True)
+    pages = [ui.stdout.readline() for _ in range(2)]
+    ui.terminate()
+    left = [ui.wait(), subprocess.run(["pgrep", "-f", "mlflow serve[r] .*591[7]"], capture_output=True).stdout.decode()]
     run = subprocess.Popen([sys.executable, "-m", "flows.retrain", "--profile", "fault"], stdout=subprocess.PIPE, text=True)
     first = run.stdout.readline()
     waiting = run.poll() is None
-print(json.dumps([first, waiting, run.communicate()[0], run.returncode]))"""
+print(json.dumps([pages, left, first, waiting, run.communicate()[0], run.returncode]))"""
     told = clone.ask(code)
     assert isinstance(told, list)
-    first, waiting, rest, code_of_exit = told
+    pages, left, first, waiting, rest, code_of_exit = told
+    assert "MLflow" in pages[0] and "Prefect  not now" in pages[1]
+    assert left == [0, ""]
     assert "another run of this clone is under way" in first and waiting
     assert code_of_exit == 0 and "gate summarizer" in rest

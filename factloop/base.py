@@ -154,8 +154,8 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     """A pretrained encoder with a decoder that copies its layers, as in Rothe et al. 2020.
 
     The decoder's embeddings, self-attention and feed-forward layers are copies of evenly
-    spaced layers of the encoder. Its attention to the source starts as a copy of the self-attention
-    (Rothe et al. start it at random): a few hundred steps of denoising get further from there.
+    spaced layers of the encoder. Its attention to the source, which Rothe et al. start at random,
+    starts as a copy of the self-attention.
     """
     where = locate(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)

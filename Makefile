@@ -2,6 +2,7 @@
 # make test                                                               every test
 # make ui                                                                 MLflow and Prefect on localhost
 # make bench                                                              the figures of the README
+# make faults                                                             50 random kills, compared with none
 PROFILE ?= world
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -10,7 +11,7 @@ ifdef DATA_MIRROR
 export DATA_MIRROR
 endif
 
-.PHONY: retrain test lint ui bench
+.PHONY: retrain test lint ui bench faults
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
 	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
 
@@ -28,6 +29,9 @@ ui: .venv/made
 
 bench: .venv/made
 	@$(BIN)/python -m benchmarks.run
+
+faults: .venv/made
+	@$(BIN)/python -m benchmarks.faults
 
 # The environment: exactly the versions of constraints.txt, and nothing beside this folder.
 .venv/made: constraints.txt

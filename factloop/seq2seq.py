@@ -9,6 +9,7 @@ contain the characters `<sep>` is encoded as those characters and never as the t
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,6 +86,13 @@ class Seq2Seq:
 
     def sources(self, texts: Sequence[Segments]) -> list[list[int]]:
         return self.ids(texts, self.window.source)
+
+    def pieces(self, text: str) -> list[list[int]]:
+        """Token ids of all of `text` in pieces of the source window, each with the end token, a quarter shared with the next."""
+        ids = self.ids([[text]], sys.maxsize)[0][:-1]
+        room = self.window.source - 1
+        starts = range(0, max(1, len(ids) - room // 4), max(1, room - room // 4))
+        return [[*ids[start : start + room], self.eos] for start in starts]
 
     def targets(self, texts: Sequence[Segments]) -> list[list[int]]:
         return self.ids(texts, self.window.target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 STRICT = {"extra": "forbid"}  # what pydantic is told where a profile embeds these classes
 
@@ -41,7 +41,7 @@ class Network(Checked):
 
 @dataclass(frozen=True)
 class TrainingSettings(Checked):
-    steps: int
+    steps: int = field(metadata={"least": 0})
     batch_size: int
     learning_rate: float
     warmup: int = field(default=100, metadata={"least": 0})
@@ -52,6 +52,33 @@ class TrainingSettings(Checked):
     bf16: bool = False
     """Matrix products in bfloat16, weights and sums in float32: about half the time a step
     for MiniLM (width 384) on a CPU with AVX512-BF16, and slower than float32 for the world's width of 96."""
+    epochs: int = field(default=0, metadata={"least": 0})
+    """Passes over the examples, in place of `steps`, which is 0 then: their number depends on the data."""
+    final_rate: float = 0.1
+    """Share of the learning rate that its linear fall ends at (published for BART: 0)."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    parts: int = 1
+    """A batch goes through the model in so many parts and their gradients add up: for batches larger than memory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.steps) == bool(self.epochs):
+            raise ValueError(f"steps is {self.steps}; it must be at least 1, or 0 beside epochs of at least 1 (epochs is {self.epochs})")
+
+    def over(self, examples: int) -> TrainingSettings:
+        """The same with epochs of so many examples as steps."""
+        return replace(self, steps=self.steps or self.epochs * -(-examples // self.batch_size), epochs=0)
+
+
+@dataclass(frozen=True)
+class BeamSettings(Checked):
+    """Beam search for outputs that are measured."""
+
+    beams: int = 4
+    min_length: int = field(default=0, metadata={"least": 0})
+    max_length: int = field(default=0, metadata={"least": 0})
+    """The most tokens; 0: as many as the window holds."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,9 @@ class QualsSettings(Checked):
     pairs: int = 10
     """Rounds over distinct answers stop once so many pairs are kept (published)."""
     batch_size: int = 64
+    pieces: int = 1
+    """The most pieces of the judge's window that a document is read in: each pair is scored given the
+    piece that bears it out best. With 1 a longer document is cut at its end."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +108,5 @@ class ContrastSettings(Checked):
     """Weight of S- tokens beside S+ tokens (published: 1). 0 trains on S+ only."""
     collapse: float = 0.5
     """Stop when the loss on S+ has risen by so much (nats a token) above its start."""
+    intersect: bool = False
+    """Take only documents that are in both shares, so that S+ and S- are of the same ones (published)."""

@@ -20,10 +20,11 @@ from tasks import base, gate, parent, summarizer, table_qa
 from tasks.champions import evaluated_champion
 from tasks.console import Steps, metric_table, say
 from tasks.console import console as terminal
-from tasks.data import Data, DataFailed, reproduce
+from tasks.data import Data, describe, reproduce
+from tasks.failures import told
 from tasks.judges import with_judges
-from tasks.memo import Conflict, Context, Done, lease
-from tasks.profiles import Profile, ProfileError, load_profile
+from tasks.memo import Context, Done, lease
+from tasks.profiles import Profile, load_profile
 from tasks.report import Story, write_report
 from tasks.server import prefect_api
 
@@ -33,6 +34,7 @@ def retrain(profile: Profile) -> Story:
     """The whole chain for a profile; returns what the report tells."""
     steps = Steps(profile)
     data = reproduce(profile)
+    say(describe(profile, data))
     with parent.parent_run(profile, data, "retrain") as context:
         start = steps.done(base.train_base(context, profile, data))
         judges, examined = ready_judges(context, profile, data, start, steps)
@@ -92,8 +94,8 @@ def summary_chain(
     return {name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()}
 
 
-SUMMARY_METRICS = ["rouge1", "rouge2", "rougeL", "bleu", "quals", "quals_worst", "hallucination_rate", "fact_recall"]
-TABLE_METRICS = ["bleu", "bleu_lowercase", "rouge1", "rouge2", "rougeL"]
+SUMMARY_METRICS = ["rouge1", "rouge2", "rougeL", "bleu", "meteor", "quals", "quals_worst", "hallucination_rate", "fact_recall"]
+TABLE_METRICS = ["bleu", "bleu_lowercase", "meteor", "rouge1", "rouge2", "rougeL"]
 
 
 def show(story: Story) -> None:
@@ -118,13 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="world", help="a file in configs/ (default: world)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one field of the profile")
     options = parser.parse_args(arguments)
-    try:
+    with told("retrain"):
         profile = load_profile(options.profile, options.set)
         with lease(f"retrain-{profile.name}"), prefect_api():
             show(retrain(profile))
-    except (ProfileError, DataFailed, Conflict) as error:
-        print(f"retrain: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

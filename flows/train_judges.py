@@ -17,10 +17,11 @@ from prefect import flow
 from tasks import base, parent
 from tasks.console import Steps, metric_table
 from tasks.console import console as terminal
-from tasks.data import Data, DataFailed, reproduce
+from tasks.data import Data, reproduce
+from tasks.failures import told
 from tasks.judges import Role, examine_qagen, find_judge, train_qagen
-from tasks.memo import Conflict, Context, Done
-from tasks.profiles import Profile, ProfileError, load_profile
+from tasks.memo import Context, Done
+from tasks.profiles import Profile, load_profile
 from tasks.server import prefect_api
 
 ROLES: tuple[Role, ...] = ("training", "gate")
@@ -58,12 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--replace", action="store_true", help="train again though there are judges")
     options = parser.parse_args(arguments)
-    try:
-        with prefect_api():
-            examined = train_judges(load_profile(options.profile, options.set), options.replace)
-    except (ProfileError, DataFailed, Conflict) as error:
-        print(error, file=sys.stderr)
-        return 2
+    with told("train_judges"), prefect_api():
+        examined = train_judges(load_profile(options.profile, options.set), options.replace)
     if examined:
         terminal.print(metric_table("AUC of telling clean from planted errors", examined, JUDGE_METRICS))
     return 0

@@ -17,7 +17,8 @@ def evaluated_champion(context: Context, profile: Profile, data: Data, model: st
     version = aliased(MlflowClient(), f"{context.profile}-{model}", "champion")
     if version is None:
         return None
-    champion = recall_version(MlflowClient().get_run(version.run_id).data.tags["step"], version)
+    step = MlflowClient().get_run(version.run_id).data.tags["step"]
+    champion = recall_version(step, version, f"restore its files, or delete the alias `champion` of {version.name} in MLflow")
     if model == "table-qa":
         return steps.done(table_qa.evaluate(context, profile, data, champion))
     return steps.done(summarizer.evaluate(context, profile, data, champion, judge))

@@ -19,7 +19,7 @@ def planned_work(profile: Profile) -> dict[str, float]:
     """Each step's share of the whole, roughly in examples that go through a model."""
 
     def cost(training: Any) -> float:
-        return float(training.steps * training.batch_size) if training else 1.0
+        return float((training.steps or 1000 * training.epochs) * training.batch_size) if training else 0.0
 
     tables, summaries = profile.tables, profile.summarizer
     scored = summaries.candidates.documents * (1 + summaries.candidates.per_document)
@@ -59,7 +59,8 @@ class Steps:
         if step.reused:
             line = "reused"
         else:
-            self.finished, self.spent = self.finished + work, self.spent + step.seconds
+            if work:  # loading a pretrained base says nothing of the pace
+                self.finished, self.spent = self.finished + work, self.spent + step.seconds
             line = f"{step.seconds:6.0f} s  ({step.why})"
         left = sum(self.left.values()) * self.spent / self.finished if self.finished else 0
         ahead = f"   about {max(1, round(left / 60))} min left" if left > 30 and not step.reused else ""

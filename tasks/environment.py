@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,9 @@ DEFAULTS = {
     "DVC_SYSTEM_CONFIG_DIR": f"{STATE}/dvc-config",
     "HF_HOME": f"{STATE}/huggingface",
     "MPLCONFIGDIR": f"{STATE}/matplotlib",
+    # Threads that wait sleep instead of spinning: spinning ones slow two trainings on the same
+    # two cores to less than half of that.
+    "OMP_WAIT_POLICY": "passive",
     # Telemetry and calls home.
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -27,6 +31,7 @@ DEFAULTS = {
     "ITERATIVE_DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # of a checkpoint's repository, asked of a server
     # Quiet: what Prefect logs of a failure is raised and shown anyway.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -42,6 +47,9 @@ DEFAULTS = {
 
 def prepare() -> None:
     """Set the defaults and make the state folder."""
-    STATE.mkdir(exist_ok=True)
+    try:
+        STATE.mkdir(exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{STATE}, where all local state lies, cannot be made: {error.strerror}")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -52,6 +52,7 @@ def compare(context: Context, label: str, candidate: Done, other: Done) -> dict[
         for suffix, value in (("", e.value), (".low", e.low), (".high", e.high))
     }
     MlflowClient().log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()])
+    kill_point("gate:compared", label)
     return found
 
 
@@ -71,10 +72,12 @@ def gate(context: Context, model: str, candidate: Done, evaluation: Done, champi
     told = {"gate_outcome": verdict.outcome, "gate_reason": verdict.reason, "champion_before": str(now.version) if now else "none"}
     for name, value in told.items():
         client.set_model_version_tag(registered, version, name, value)
+    kill_point("gate:told", model)
     client.set_registered_model_alias(registered, "challenger", version)
     if differences:
         client.log_dict(context.parent, {name: asdict(value) for name, value in differences.items()}, f"gate/{model}.json")
-    kill_point(f"gate:{model}")
+    kill_point("gate:challenged", model)
     if verdict.outcome == "promote":
         client.set_registered_model_alias(registered, "champion", version)
+        kill_point("gate:promoted", model)
     return Gated(model, version, verdict.outcome, verdict.reason, differences or {})

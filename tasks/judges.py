@@ -17,14 +17,16 @@ from .serving import Served, aliased
 
 Role = Literal["training", "gate"]
 SEEDS = {"training": 1000, "gate": 2000}  # apart from each other and from the models'
-ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("gate", "champion")}
+# The role comes last: a judge that has it is not looked at again.
+ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("champion", "gate")}
 EXAMPLE = "Mara Velling wrote Silent Harbour in 1984."
 
 
 def find_judge(context: Context, role: Role) -> Done | None:
     """The judge that is champion in a role, verified; None where there is none."""
+    anew = f"`python -m flows.train_judges --profile {context.profile} --replace` makes the judges anew, the same if nothing else changed"
     version = aliased(MlflowClient(), f"{context.profile}-qagen", role)
-    return recall_version(f"qagen-{role}", version) if version else None
+    return recall_version(f"qagen-{role}", version, anew) if version else None
 
 
 @task(task_run_name="qagen-{role}")

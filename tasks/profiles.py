@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from factloop.settings import ContrastSettings, Network, QualsSettings, TrainingSettings, Window
+from factloop.settings import BeamSettings, ContrastSettings, Network, QualsSettings, TrainingSettings, Window
 
 from .environment import ROOT
 
@@ -50,7 +50,12 @@ class MirrorData(Strict):
     questions: dict[str, Count]
     pages: dict[str, Count]
     table_questions: dict[str, Count]
+    judged: list[str] = []
+    """What people judged: near-duplicates of these documents are dropped from everything."""
     non_commercial: bool = False
+    """Whether sources under non-commercial licences, left out otherwise, are taken."""
+    quarantine: Share = 0.0
+    """Largest share of bad rows to set aside with their reasons; at 0 the first one stops the run."""
 
 
 class Shares(Strict):
@@ -88,6 +93,8 @@ class Checkpoint(Strict):
 
     kind: Literal["seq2seq"]
     checkpoint: str
+    revision: str = "main"
+    """On the hub; a folder has none."""
     window: Window
 
 
@@ -114,6 +121,9 @@ class Candidates(Strict):
     documents: Count
     per_document: Count
     top_k: Count = 50
+    min_length: Annotated[int, Field(ge=0)] = 0
+    max_length: Annotated[int, Field(ge=0)] = 0
+    """Tokens of a sample; 0: no limit but the window."""
 
 
 class SummarizerSettings(Strict):
@@ -122,6 +132,8 @@ class SummarizerSettings(Strict):
     likelihood: TrainingSettings
     candidates: Candidates
     contrast: ContrastSettings
+    decoding: BeamSettings = BeamSettings()
+    """Of the summaries that are measured."""
 
 
 class Profile(Strict):

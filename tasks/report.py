@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from factloop.faults import kill_point
 from factloop.statistics import Estimate
 
 from .console import interval_text
@@ -96,12 +97,31 @@ def _with_interval(found: dict[str, Done]) -> list[str]:
     return sorted({name for done in found.values() for name in done.metrics if f"{name}.low" in done.metrics})
 
 
-def render(story: Story, curves: str) -> str:
+def page(template: str, **values: Any) -> str:
+    """A template of this folder with values; whatever text they hold is shown as text."""
     environment = Environment(
         loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["interval"] = interval_text
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template(template).render(**values)
+
+
+def save_page(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".unfinished")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text[: len(text) // 2])
+        stream.flush()
+        kill_point("page:half-written")
+        stream.write(text[len(text) // 2 :])
+    kill_point("page:written")
+    scratch.replace(path)
+    kill_point("page:renamed")
+
+
+def render(story: Story, curves: str) -> str:
+    return page(
+        "report.html.jinja",
         story=story,
         curves=curves,
         config=json.dumps(story.profile.model_dump(mode="json"), indent=1),
@@ -119,19 +139,19 @@ def render(story: Story, curves: str) -> str:
 def write_report(context: Context, story: Story) -> Path:
     """Write the report, attach it to the parent run and to Prefect."""
     path = STATE / "reports" / f"{story.profile.name}-{context.parent}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".unfinished")
-    scratch.write_text(render(story, _curves(story.steps)), encoding="utf-8")
-    scratch.replace(path)
+    save_page(path, render(story, _curves(story.steps)))
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
+    kill_point("report:logged")
     client.log_dict(context.parent, {"steps": [asdict(step) for step in story.steps]}, "steps.json")
     headline: dict[str, float] = {}
     for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}
     client.log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in headline.items()])
+    kill_point("report:measured")
     for gated in story.gates:
         client.set_tag(context.parent, f"gate.{gated.model}", f"{gated.outcome}: {gated.reason}"[:5000])
+    kill_point("report:told")
     create_link_artifact(
         link=path.as_uri(), link_text="report", key=f"report-{story.profile.name}", description=f"retrain of {story.profile.name}"
     )

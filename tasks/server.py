@@ -34,6 +34,10 @@ def answers(url: str) -> bool:
         return False
 
 
+class ServerFailed(RuntimeError):
+    """The run's own Prefect server did not come up."""
+
+
 @contextmanager
 def prefect_api() -> Iterator[str]:
     """The address of the API to use: PREFECT_API_URL, the server of `make ui`, or one of our own."""
@@ -73,19 +77,20 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _own() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    url = f"http://{HOST}:{port}/api"
     log = STATE / "logs" / "prefect-run.log"
     log.parent.mkdir(exist_ok=True)
-    with log.open("w") as stream:
-        server = subprocess.Popen([sys.executable, "-m", "tasks.server", str(port)], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    # Bound here and handed over, so that no other process takes the port in between.
+    with socket.create_server((HOST, 0)) as listening, log.open("w") as stream:
+        url = f"http://{HOST}:{listening.getsockname()[1]}/api"
+        handle = listening.fileno()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tasks.server", str(handle)], pass_fds=[handle], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+        )
     try:
         started = time.monotonic()
         while not answers(url):
             if server.poll() is not None or time.monotonic() - started > PATIENCE:
-                raise RuntimeError(f"the Prefect server did not start within {PATIENCE:.0f} s; see {log}")
+                raise ServerFailed(f"the Prefect server did not start within {PATIENCE:.0f} s; see {log}")
             time.sleep(0.1)
         yield url
     finally:
@@ -111,4 +116,5 @@ if __name__ == "__main__":
     import uvicorn
 
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    uvicorn.run("prefect.server.api.server:create_app", factory=True, host=HOST, port=int(sys.argv[1]), log_level="warning")
+    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="warning")
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

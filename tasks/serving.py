@@ -14,8 +14,10 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 import mlflow
+from factloop.faults import kill_point
 
 from .environment import ROOT
+from .keys import digest, folder_digests
 
 if TYPE_CHECKING:
     from .memo import Context
@@ -41,13 +43,28 @@ def _signature(served: Served) -> ModelSignature:
     return ModelSignature(Schema(columns), Schema(outputs))
 
 
-def log_model(client: MlflowClient, run: Run, key: str, step: str, folder: Path, served: Served, context: Context) -> tuple[str, str]:
-    """(logged model id, registered version) of the run's model; an earlier attempt's are found again."""
-    registered = f"{context.profile}-{served.name}"
-    for version in client.search_model_versions(f"name = '{registered}'"):
-        if version.tags.get("run_key") == key and version.run_id == run.info.run_id:
-            return str(version.source).removeprefix("models:/"), str(version.version)
-    with mlflow.start_run(run_id=run.info.run_id, nested=True):
+def model_folder(model_id: str) -> Path:
+    """Where the files of a logged model are on this machine."""
+    location = f"{mlflow.get_logged_model(model_id).artifact_location}/artifacts/model"
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=location))
+
+
+def log_model(
+    client: MlflowClient, run: Run, step: str, folder: Path, made: str, served: Served, context: Context
+) -> tuple[str, str]:  # fmt: skip
+    """(logged model id, registered version) of the run's model; an earlier attempt's are found again.
+
+    An attempt's version that is not as `made` is replaced: none has used it, since its run is not finished.
+    """
+    registered, key, run_id = f"{context.profile}-{served.name}", run.data.tags["run_key"], run.info.run_id
+    for version in client.search_model_versions(f"name = '{registered}' and run_id = '{run_id}'"):
+        model_id = str(version.source).removeprefix("models:/")
+        if digest(folder_digests(model_folder(model_id))) == made:
+            return model_id, str(version.version)
+        client.delete_model_version(registered, version.version)
+    for unfinished in client.search_logged_models([context.experiment], filter_string=f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(unfinished.model_id)
+    with mlflow.start_run(run_id=run_id, nested=True):
         info = mlflow.pyfunc.log_model(
             name=step,
             python_model=str(ROOT / "tasks" / "predict.py"),
@@ -58,13 +75,16 @@ def log_model(client: MlflowClient, run: Run, key: str, step: str, folder: Path,
             input_example=pd.DataFrame([served.example]),
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS],
         )
+    kill_point("model:logged", step)
     tags: dict[str, Any] = context.tags | served.tags | {"run_key": key}
     try:
         client.create_registered_model(registered)
     except mlflow.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(registered, info.model_uri, run.info.run_id, tags=tags)
+    kill_point("model:named", step)
+    version = client.create_model_version(registered, info.model_uri, run_id, tags=tags)
+    kill_point("model:registered", step)
     return str(info.model_id), str(version.version)
 
 

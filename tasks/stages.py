@@ -1,14 +1,16 @@
 """The stages of dvc.yaml: `python -m tasks.stages ingest world`. No model, no Prefect here.
 
-ingest writes rows in the project's shapes, validate checks their contracts, mine finds table
-sentences and draws grammar questions, split parts everything by near-duplicate cluster.
+ingest writes rows in the project's shapes, validate passes on those that keep their contracts,
+mine finds table sentences and draws grammar questions, split parts everything by near-duplicate
+cluster and drops what people have judged. Bad rows stop a stage, or go to a file of their own
+with file, row and rule, as far as the profile's `quarantine` allows.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,34 +18,58 @@ from typing import Any
 
 import yaml
 
-from factloop.corpora.clusters import assign, clusters
-from factloop.corpora.readers import READERS
-from factloop.corpora.rows import Row, read_rows, write_rows
+from factloop.corpora.clusters import SPLITS, assign_all, clusters, leaked
+from factloop.corpora.formats import FORMATS
+from factloop.corpora.readers import Refuse, read
+from factloop.corpora.rows import BadRow, Row, read_rows, write_rows
+from factloop.faults import kill_point
 from factloop.tables.grammar import draw_question
 from factloop.tables.mining import mine as mine_page
 from factloop.world import generate
 from factloop.world.vocabulary import make_world
 
 from .environment import ROOT, prepare
-from .keys import file_digest
+from .keys import digest
 from .profiles import MirrorData, Profile, WorldData, load_profile
+from .sources import SourceError, find_source
 
 SHAPES = ("documents", "questions", "pages", "table_questions")
-
-
-class SourceError(ValueError):
-    """A source that cannot be had or is not what was promised."""
 
 
 def folder(profile: Profile) -> Path:
     return ROOT / "data" / profile.name
 
 
-def ingest(profile: Profile) -> None:
+def ingest(profile: Profile, target: Path) -> None:
+    """Rows of each shape, and `refused.jsonl`: those that their format does not allow."""
     data = profile.data.source
-    rows = _world(data) if isinstance(data, WorldData) else _sources(data)
-    for shape in SHAPES:
-        write_rows(folder(profile) / "ingested" / f"{shape}.jsonl", rows[shape]())
+    refused = Quarantine(profile)
+    rows = _world(data) if isinstance(data, WorldData) else _sources(data, refused.reader)
+    for shape in rows:
+        refused.passed += write_rows(target / f"{shape}.jsonl", rows[shape]())
+    refused.write(target / "refused.jsonl")
+
+
+class Quarantine:
+    """Bad rows with their reasons: the first one raises, unless the profile lets a share of rows go."""
+
+    def __init__(self, profile: Profile) -> None:
+        source = profile.data.source
+        self.most = source.quarantine if isinstance(source, MirrorData) else 0.0
+        self.rows: list[Row] = []
+        self.passed = 0
+
+    def reader(self, bad: BadRow) -> None:
+        if not self.most:
+            raise bad
+        self.rows.append({"file": Path(bad.path).name, "row": bad.number, "rule": bad.rule})
+
+    def write(self, path: Path) -> None:
+        total = self.passed + len(self.rows)
+        if len(self.rows) > self.most * total:
+            first = "\n".join(f"  {row['file']}: row {row['row']}: {row['rule']}" for row in self.rows[:5])
+            raise SourceError(f"{len(self.rows)} of {total} rows are bad; data.source.quarantine allows {self.most:.1%}:\n{first}")
+        write_rows(path, self.rows)
 
 
 def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
@@ -55,7 +81,7 @@ def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
         for page in generate.tables(world, data.seed + 1, data.table_questions, data.omission):
             for index, question in enumerate(page["questions"]):
                 table = {name: page[name] for name in ("title", "header", "rows")}
-                yield {"id": f"{page['id']}/{index}", "page": page["id"], **table, **question}
+                yield {"id": f"{page['id']}/{index}", "page": f"asked {page['id']}", **table, **question}
 
     def pages() -> Iterator[Row]:
         for page in generate.tables(world, data.seed, data.pages, data.omission):
@@ -69,58 +95,55 @@ def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
     }
 
 
-def _sources(data: MirrorData) -> dict[str, Callable[[], Iterator[Row]]]:
+def _sources(data: MirrorData, refuse: Refuse) -> dict[str, Callable[[], Iterator[Row]]]:
     declared = yaml.safe_load((ROOT / "data" / "sources.yaml").read_text(encoding="utf-8"))
-    wanted = {shape: getattr(data, shape) for shape in SHAPES}
+    wanted = {shape: getattr(data, shape) for shape in SHAPES} | {"judged": dict.fromkeys(data.judged)}
+    if not data.non_commercial:  # opt-in: named in the profile, left out until it says so
+        wanted = {
+            shape: {name: most for name, most in names.items() if not declared.get(name, {}).get("non_commercial")}
+            for shape, names in wanted.items()
+        }
     paths = {name: find_source(name, declared, data.non_commercial) for names in wanted.values() for name in names}
 
     def rows_of(shape: str) -> Iterator[Row]:
         for name, most in wanted[shape].items():
-            rows = list(READERS[declared[name]["reader"]](paths[name]))
+            rows = list(read(paths[name], FORMATS[declared[name]["reader"]], refuse))
+            split = {"split": declared[name]["split"]} if "split" in declared[name] else {}
             # A seeded draw, not the head of the file: files are often sorted by topic.
-            for row in random.Random(name).sample(rows, min(most, len(rows))):
-                yield row | {"id": f"{name}/{row['id']}", "source": name}
+            for row in random.Random(name).sample(rows, min(most or len(rows), len(rows))):
+                yield row | {"id": f"{name}/{row.get('id')}", "source": name} | split
 
-    return {shape: (lambda shape=shape: rows_of(shape)) for shape in SHAPES}  # type: ignore[misc]
-
-
-def find_source(name: str, declared: dict[str, Any], non_commercial: bool) -> Path:
-    """The file of a source in the mirror, checked against its SHA-256 and licence."""
-    if name not in declared:
-        raise SourceError(f"there is no source {name!r}; data/sources.yaml has {sorted(declared)}")
-    source = declared[name]
-    if source.get("non_commercial") and not non_commercial:
-        raise SourceError(f"source {name!r} is under {source['licence']}: set data.source.non_commercial to true in the profile to use it")
-    mirror = os.environ.get("DATA_MIRROR")
-    if not mirror:
-        raise SourceError(
-            f"source {name!r} ({source['origin']}) is needed: set DATA_MIRROR=<folder> to a folder that holds {source['file']}"
-        )
-    root = Path(mirror).expanduser().resolve()
-    path: Path = (root / source["file"]).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
-        raise SourceError(f"the mirror {root} lacks {source['file']} (source {name!r}, {source['origin']})")
-    found = file_digest(path)
-    if found != source["sha256"]:
-        raise SourceError(f"{path}: SHA-256 is {found}, data/sources.yaml says {source['sha256']}")
-    return path
+    return {shape: (lambda shape=shape: rows_of(shape)) for shape in wanted}  # type: ignore[misc]
 
 
-def validate(profile: Profile) -> None:
+def validate(profile: Profile, target: Path) -> None:
+    """Rows that keep the contracts of `data/contracts.yaml`, and `quarantined.jsonl`: all others."""
     from .contracts import check
 
-    ingested = folder(profile) / "ingested"
+    source = folder(profile) / "ingested"
+    bad = Quarantine(profile)
+    bad.rows = list(read_rows(source / "refused.jsonl"))
     results = []
-    for suite, shape in (("documents", "documents"), ("summaries", "documents"), *((s, s) for s in SHAPES[1:])):
-        path = ingested / f"{shape}.jsonl"
-        results.append(check(suite, list(read_rows(path)), path, profile.name))
-    _write_json(folder(profile) / "validation.json", results)
+    for shape in SHAPES:
+        path = source / f"{shape}.jsonl"
+        rows = list(read_rows(path))
+        suites = ("documents", "summaries") if shape == "documents" else (shape,)
+        broken: dict[int, str] = {}
+        for suite in suites:
+            result = check(suite, rows, path, profile.name, quarantine=bool(bad.most))
+            broken |= result.pop("broken")
+            results.append(result)
+        bad.rows += [{"file": path.name, "row": index + 1, "rule": rule, "id": rows[index]["id"]} for index, rule in sorted(broken.items())]
+        bad.passed += write_rows(target / f"{shape}.jsonl", (row for index, row in enumerate(rows) if index not in broken))
+    bad.write(target / "quarantined.jsonl")
+    _write_json(target / "results.json", results)
 
 
-def mine(profile: Profile) -> None:
+def mine(profile: Profile, target: Path) -> None:
+    """Sentences that state a row of their page's table, and grammar questions about the tables."""
     from .contracts import check
 
-    pages = list(read_rows(folder(profile) / "ingested" / "pages.jsonl"))
+    pages = list(read_rows(folder(profile) / "validated" / "pages.jsonl"))
     mined = [row for page in pages for row in mine_page(page)]
     short = []
     for page in pages:
@@ -130,39 +153,68 @@ def mine(profile: Profile) -> None:
             table = {name: page[name] for name in ("page", "title", "header", "rows")}
             short.append({"id": f"{page['id']}/short-{index}", **table, **question})
     for suite, rows in (("mined", mined), ("short_questions", short)):
-        check(suite, rows, folder(profile) / "mined" / f"{suite}.jsonl", profile.name)
-        write_rows(folder(profile) / "mined" / f"{suite}.jsonl", rows)
+        check(suite, rows, f"{suite} of profile {profile.name}", profile.name)
+        write_rows(target / f"{suite}.jsonl", rows)
 
 
-def split(profile: Profile) -> None:
-    """Parts by cluster; training references of the world are the noisy ones, its others clean."""
-    source, shares = folder(profile), profile.data.split
-    target = source / "split"
+TEXTS: dict[str, Callable[[Row], str]] = {
+    "documents": lambda row: row["document"],
+    "questions": lambda row: row["passage"],
+    "pages": lambda row: row["text"],
+    "table_questions": lambda row: f"{row['title']} {row['header']} {row['rows']}",
+}
 
-    def parts(rows: list[Row], texts: list[str]) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
-        for row, cluster in zip(rows, clusters(texts), strict=True):
-            found[assign(cluster, shares.validation, shares.test)].append(row)
-        return found
 
-    documents = list(read_rows(source / "ingested" / "documents.jsonl"))
-    counts = {}
-    for part, rows in parts(documents, [row["document"] for row in documents]).items():
-        if part == "train":
-            rows = [{"id": r["id"], "document": r["document"], "summary": r.get("training_summary", r["summary"])} for r in rows]
-        else:
-            rows = [{name: value for name, value in r.items() if name != "training_summary"} for r in rows]
-        counts[f"summaries.{part}"] = write_rows(target / f"summaries.{part}.jsonl", rows)
-    for name in ("questions", "table_questions"):
-        rows = list(read_rows(source / "ingested" / f"{name}.jsonl"))
-        texts = [row["passage"] if name == "questions" else f"{row['page']} {row['title']} {row['rows']}" for row in rows]
-        for part, chosen in parts(rows, texts).items():
+def split(profile: Profile, target: Path) -> None:
+    """Parts by cluster; training references of the world are the noisy ones, its others clean.
+
+    Dropped and counted: near-duplicates of what people judged, copies between published splits,
+    and for pretraining every page and table that is asked about later.
+    """
+    source, shares = folder(profile) / "validated", profile.data.split
+    judged_file = folder(profile) / "ingested" / "judged.jsonl"
+    judged = list({row["document"]: None for row in read_rows(judged_file)}) if judged_file.exists() else []
+    counts: dict[str, int] = {"dropped.quarantined": sum(1 for _ in read_rows(source / "quarantined.jsonl"))}
+
+    def unjudged(shape: str) -> list[Row]:
+        rows = list(read_rows(source / f"{shape}.jsonl"))
+        kept = [row for row, bad in zip(rows, leaked(map(TEXTS[shape], rows), judged), strict=True) if not bad]
+        counts[f"dropped.judged.{shape}"] = len(rows) - len(kept)
+        return kept
+
+    asked: list[Row] = []
+    for shape, name in (("documents", "summaries"), ("questions", "questions"), ("table_questions", "table_questions")):
+        rows = unjudged(shape)
+        names = clusters([TEXTS[shape](row) for row in rows])
+        placed = assign_all(names, [row.get("split") for row in rows], shares.validation, shares.test)
+        counts[f"near_duplicates.{shape}"] = len(names) - len(set(names))
+        counts[f"dropped.between_splits.{shape}"] = placed.count(None)
+        for part in SPLITS:
+            # In an order by hash: whoever takes the first few takes of every source.
+            chosen = sorted((row for row, own in zip(rows, placed, strict=True) if own == part), key=lambda row: digest(row["id"]))
+            if shape == "documents":
+                chosen = [_reference(row, part) for row in chosen]
+            if shape == "table_questions" and part != "train":
+                asked += chosen
             counts[f"{name}.{part}"] = write_rows(target / f"{name}.{part}.jsonl", chosen)
-    examined = {row["page"] for part in ("validation", "test") for row in read_rows(target / f"table_questions.{part}.jsonl")}
-    for name in ("mined", "short_questions"):  # pretraining never sees a page that is asked about later
-        rows = [row for row in read_rows(source / "mined" / f"{name}.jsonl") if row["page"] not in examined]
-        counts[name] = write_rows(target / f"{name}.jsonl", rows)
-    empty = sorted(name for name, count in counts.items() if not count and not name.endswith("validation"))
+    examined = {row["page"] for row in asked}
+    tables = list({TEXTS["table_questions"](row): None for row in asked})
+    kept_pages = {row["id"] for row in unjudged("pages") if row["page"] not in examined}
+    for name in ("mined", "short_questions"):
+        rows = list(read_rows(folder(profile) / "mined" / f"{name}.jsonl"))
+        fit = [row for row in rows if row["id"].rsplit("/", 1)[0] in kept_pages]
+        kept = [row for row, bad in zip(fit, leaked(map(TEXTS["table_questions"], fit), tables), strict=True) if not bad]
+        counts[f"dropped.asked_later.{name}"] = len(rows) - len(kept)
+        counts[name] = write_rows(target / f"{name}.jsonl", kept)
+    needed = (
+        "summaries.train",
+        "summaries.test",
+        "questions.train",
+        "table_questions.train",
+        "table_questions.test",
+        *("mined", "short_questions"),
+    )
+    empty = [name for name in needed if not counts[name]]
     if empty:
         raise SourceError(
             f"profile {profile.name}: nothing is left for {', '.join(empty)} (all counts: {counts}); take more data or other shares"
@@ -170,17 +222,48 @@ def split(profile: Profile) -> None:
     _write_json(target / "counts.json", counts)
 
 
+def _reference(row: Row, part: str) -> Row:
+    """A document with the reference of its part: the world's training references are noisy, and its facts unknown."""
+    if part == "train":
+        return {"id": row["id"], "document": row["document"], "summary": row.get("training_summary", row["summary"])}
+    return {name: value for name, value in row.items() if name != "training_summary"}
+
+
 def _write_json(path: Path, value: Any) -> None:
-    scratch = path.with_name(path.name + ".unfinished")
-    scratch.write_text(json.dumps(value, indent=1) + "\n")
-    scratch.replace(path)
+    path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-STAGES: dict[str, Callable[[Profile], None]] = {stage.__name__: stage for stage in (ingest, validate, mine, split)}
+STAGES: dict[str, tuple[str, Callable[[Profile, Path], None]]] = {
+    "ingest": ("ingested", ingest),
+    "validate": ("validated", validate),
+    "mine": ("mined", mine),
+    "split": ("split", split),
+}
+
+
+def run(stage: str, profile: Profile) -> None:
+    """Make the folder of a stage under another name and rename it: it is there whole or not at all."""
+    name, make = STAGES[stage]
+    out = folder(profile) / name
+    scratch = out.with_name(f"{name}.unfinished")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        make(profile, scratch)
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+    kill_point("stage:written", stage)
+    shutil.rmtree(out, ignore_errors=True)
+    scratch.replace(out)
+    kill_point("stage:ended", stage)
+
 
 if __name__ == "__main__":
     prepare()
     try:
-        STAGES[sys.argv[1]](load_profile(sys.argv[2]))
+        run(sys.argv[1], load_profile(sys.argv[2]))
+    except OSError as error:
+        sys.exit(f"{sys.argv[1]}: {error.filename or ROOT / 'data' / sys.argv[2]}: {error.strerror or error}")
     except ValueError as error:  # BadRow, SourceError, ProfileError, ContractBroken
         sys.exit(f"{sys.argv[1]}: {error}")

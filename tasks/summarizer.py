@@ -76,6 +76,9 @@ def evaluate(context: Context, profile: Profile, data: Data, model: Done, gate: 
 
     return once(
         context, f"evaluate-{model.name}", summarizer.evaluate,
-        config={"quals": profile.judges.quals.__dict__, "examples": profile.test_examples, "seed": profile.seed},
+        config={
+            "quals": profile.judges.quals.__dict__, "decoding": profile.summarizer.decoding.__dict__,
+            "examples": profile.test_examples, "seed": profile.seed,
+        },
         inputs={"model": model, "qagen": gate, "summaries": data["summaries.test"]},
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mlflow.tracking import MlflowClient
 from prefect import task
 
 from factloop.corpora.rows import read_rows
@@ -15,6 +16,7 @@ from .memo import Context, Done, once
 from .profiles import Profile
 from .serving import Served
 
+HELD = "contract"  # tag: the contract that a run's files were found to hold, so that a rerun need not look again
 TABLE = {"title": "Coach list", "header": ["Coach", "Side", "Matches"], "rows": [["Mara Velling", "the Hawks", "31"]]}
 TABLE_EXAMPLE = {"question": "Who managed the Hawks?", "table": json.dumps(TABLE)}
 SENTENCE_EXAMPLE = {"sentence": "Mara Velling coached the Hawks.", "entries": json.dumps(["Mara Velling", "the Hawks"])}
@@ -42,8 +44,10 @@ def write_questions(context: Context, profile: Profile, data: Data, generator: D
         config={"seed": profile.seed, "check": profile.tables.check_questions}, inputs={"generator": generator, "mined": data["mined"]},
     )  # fmt: skip
     path = Path(done.path) / "questions.jsonl"
-    if profile.tables.check_questions and not done.reused:
+    client = MlflowClient()
+    if profile.tables.check_questions and HELD not in client.get_run(done.run_id).data.tags:
         check("written_questions", list(read_rows(path)), path, profile.name)
+        client.set_tag(done.run_id, HELD, "written_questions")
     return done
 
 

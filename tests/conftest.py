@@ -7,9 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.soundness import outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,19 +33,33 @@ class Clone:
         for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "clone"]):
             subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def environment(self, **variables: str) -> dict[str, str]:
         own = ("MLFLOW_TRACKING_URI", "PREFECT_", "DATA_MIRROR", "PYTEST", "FACTLOOP")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+        return clean | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"} | variables
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
-            env=clean | {"PATH": path} | variables,
+            timeout=600,
+            env=self.environment(**variables),
+            start_new_session=True,  # a kill takes the process group: all that the run has started, and nothing else
         )
+
+    def shell(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script in a mount namespace of its own, where it may mount what it likes; skips where there are none."""
+        namespace = ["unshare", "--map-root-user", "--mount"]
+        if not shutil.which(namespace[0]) or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+            pytest.skip("no mount namespaces for this user: no disk to fill")
+        return subprocess.run(
+            [*namespace, "sh", "-c", script],
+            cwd=self.folder, capture_output=True, text=True, check=False, timeout=500,
+            env=self.environment(**variables),
+        )  # fmt: skip
 
     def retrain(self, profile: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "flows.retrain", "--profile", profile, *arguments, **variables)
@@ -88,3 +107,33 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, subprocess.C
     result = made.retrain("smoke")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
     return made, result
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A clone in which the chain of profile fault has run, and what that left at once."""
+
+    clone: Clone
+    outcome: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    made = Clone(tmp_path_factory.mktemp("undisturbed") / "clone")
+    result = made.retrain("fault")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "goes on from step" not in result.stdout
+    return Undisturbed(made, outcome(made.folder, "fault"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect server for many runs: each would else spend seconds to start its own."""
+    clone = Clone(tmp_path_factory.mktemp("server") / "clone")
+    code = "import flows, sys\nfrom tasks.server import prefect_api\nwith prefect_api() as url:\n print(url, flush=True)\n sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=clone.folder, env=clone.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin and server.stdout
+        yield server.stdout.readline().strip()
+        server.stdin.close()

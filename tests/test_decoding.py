@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 
@@ -111,3 +113,26 @@ def test_a_summary_about_which_nothing_can_be_asked_has_no_evidence_and_no_score
     assert (verdict.status, verdict.mean, verdict.worst) == ("no_evidence", None, None)
     with pytest.raises(ValueError, match="2 documents but 1 summaries"):
         quals(model, ["a", "b"], ["c"], QualsSettings())
+
+
+def test_a_document_read_in_pieces_bears_out_what_its_best_piece_does(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    from factloop.decoding import Hypothesis
+
+    targets = [[*model.ids([["who", SEP, name]], 40)[0][:-1], model.eos] for name in ("Mara", "book")]
+    asked = [Hypothesis(ids[:-1], -1.0) for ids in targets]
+    module = importlib.import_module("factloop.judges.quals")  # its name is the function's too
+    monkeypatch.setattr(module, "diverse_beam_search", lambda qagen, source, *rest: [asked] * len(source))
+    long, short = " ".join(TEXTS), TEXTS[0]
+    pieces = model.pieces(long)
+    assert len(pieces) > 3 and all(len(piece) <= 40 and piece[-1] == model.eos for piece in pieces)
+    whole = model.ids([[long]], 10**6)[0][:-1]
+    step = 39 - 39 // 4
+    assert [token for piece in pieces[:-1] for token in piece[:step]] + pieces[-1][:-1] == whole
+    whole_read = quals(model, [long, short], ["Mara wrote a book"] * 2, QualsSettings(pieces=len(pieces)))
+    cut = quals(model, [long, short], ["Mara wrote a book"] * 2, QualsSettings())
+    for index, pair in enumerate(whole_read[0].pairs):
+        by_piece = [score_targets(model, [piece], [[targets[index]]])[0][0].mean for piece in pieces]
+        assert pair.document == pytest.approx(max(by_piece), abs=1e-4)
+        assert cut[0].pairs[index].document == pytest.approx(by_piece[0], abs=1e-4)
+    for one, other in zip(whole_read[1].pairs, cut[1].pairs, strict=True):
+        assert one.document == pytest.approx(other.document, abs=1e-6)  # it fits the window

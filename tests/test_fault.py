@@ -1,48 +1,93 @@
-"""Killed in each training step and run again: the same result, once."""
+"""The main job killed at every point that has a name: rerun, it ends as if never killed."""
 
 from __future__ import annotations
 
+import ast
 import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clone
+from tests.conftest import ROOT, Clone, Undisturbed
+from tests.soundness import flaws, flip, outcome
 
 pytestmark = pytest.mark.fault
-TRAINED = (
-    "base", "qagen-training", "qagen-gate", "table-question-generator", "table-qa-pretraining", "table-qa-plain", "table-qa",
-    "summarizer-mle", "summarizer-positive-only", "summarizer-contrastive",
+FLIPPED = "training:step@table-qa-pretraining:1"  # after which a bit of the checkpoint is flipped
+# In the order of the chain, so that each restart takes up what the last had done, in two clones.
+FIRST = (
+    "data:begun", "rows:half-written@documents.jsonl", "rows:written@questions.jsonl", "stage:ended@ingest",
+    "stage:written@validate", "stage:ended@validate", "rows:half-written@mined.jsonl", "stage:ended@mine",
+    "rows:written@summaries.train.jsonl", "stage:ended@split", "data:reproduced", "store:made",
+    "experiment:created", "parent:created", "parent:described", "parent:opened",
+    "run:created@base", "run:parameters@base", "run:described@base",
+    "checkpoint:unsealed", "checkpoint:sealed", "checkpoint:renamed", "training:step@base:2",
+    "step:ended@base", "record:measured@base", "model:logged@base", "model:named@base", "model:registered@base",
+)  # fmt: skip
+SECOND = (
+    "record:logged@base", "record:sealed@base", "record:finished@qagen-training", "run:described@judge-training",
+    "record:logged@judge-training", "step:kept@judge-training", "alias:given@qagen:champion",
+    FLIPPED, "rows:half-written@candidates.jsonl", "model:registered@summarizer-contrastive",
+    "gate:told@table-qa", "gate:challenged@table-qa", "gate:promoted@table-qa", "gate:challenged@summarizer",
+    "gate:compared@contrastive-mle", "page:half-written", "page:written", "page:renamed", "report:logged",
+    "report:measured", "report:told", "parent:ending",
 )  # fmt: skip
 
 
-def test_killed_in_every_training_step_ends_as_if_never_killed(tmp_path: Path) -> None:
-    """One clone is killed after the first of two steps of each model in turn, another never."""
-    calm, killed = Clone(tmp_path / "calm"), Clone(tmp_path / "killed")
-    result = calm.retrain("fault")
-    assert result.returncode == 0, result.stderr[-3000:]
-    for step in TRAINED:
-        died = killed.retrain("fault", FACTLOOP_KILL=f"{step}:step:1")
-        assert died.returncode == -signal.SIGKILL, f"{step} was not reached: {died.stdout[-500:]}{died.stderr[-2000:]}"
-        marked = list((killed.folder / ".factloop" / "work").glob("*/checkpoints/step-00000001/COMPLETE.json"))
-        assert len(marked) == 1
-    last = killed.retrain("fault")
-    assert last.returncode == 0, last.stderr[-3000:]
-    assert "summarizer-contrastive: goes on from step 1 of 2" in last.stdout
-    assert "base                       reused" in last.stdout
-    one, other = calm.finished("fault"), killed.finished("fault")
-    parent = ("retrain",)
-    assert {step: one[step] for step in one if step not in parent} == {step: other[step] for step in other if step not in parent}
-    assert one["retrain"]["metrics"] == other["retrain"]["metrics"]
-    assert calm.versions() == killed.versions() and len(calm.versions()) == len(set(calm.versions()))
-    leftovers = [path for path in (killed.folder / ".factloop").rglob("*") if "unfinished" in path.name]
-    assert not leftovers and not any((killed.folder / ".factloop" / "work").iterdir())
-    again = killed.retrain("fault")
+def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
+    calls = [
+        ast.literal_eval(node.args[0])
+        for package in ("factloop", "tasks", "flows")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "kill_point"
+    ]
+    assert [name for name, count in Counter(calls).items() if count > 1] == []
+    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND)}
+
+
+def walk(clone: Clone, points: tuple[str, ...], data: dict[str, str], server: str) -> list[str]:
+    """Kill a clone at each point; returns what the runs said."""
+    said = []
+    for point in points:
+        died = clone.retrain("fault", FACTLOOP_KILL=point, PREFECT_API_URL=server)
+        assert died.returncode == -signal.SIGKILL, f"{point} was not reached: {died.stdout[-500:]}{died.stderr[-2000:]}"
+        assert list(flaws(clone.folder, "fault", data)) == [], f"after {point}"
+        said.append(died.stdout)
+        if point == FLIPPED:
+            (state,) = (clone.folder / ".factloop" / "work").glob("*/checkpoints/step-*/state.safetensors")
+            flip(state)
+    return said
+
+
+def test_killed_at_every_point_it_ends_as_if_never_killed(tmp_path: Path, undisturbed: Undisturbed, prefect_server: str) -> None:
+    """The last run of each clone is two, started at once: one goes on, the other leaves and says why."""
+    expected = undisturbed.outcome
+    assert len(expected["steps"]) == 21 and expected["logged twice"] == []
+    clones = [Clone(tmp_path / name) for name in ("first", "second")]
+    with ThreadPoolExecutor() as both:
+        walks = [
+            both.submit(walk, clone, points, expected["data"], prefect_server)
+            for clone, points in zip(clones, (FIRST, SECOND), strict=True)
+        ]
+        said = "".join(line for done in walks for line in done.result())
+    assert "base: goes on from step 1 of 2" in said
+    assert "table-qa-pretraining: goes on from" not in said  # its checkpoint had a bit flipped
+    for clone in clones:
+        with ThreadPoolExecutor() as both:
+            ends = [done.result() for done in [both.submit(clone.retrain, "fault") for _ in range(2)]]
+        one, other = sorted(ends, key=lambda ended: ended.returncode)
+        assert (one.returncode, other.returncode) == (0, 2), one.stderr[-3000:] + other.stderr[-3000:]
+        assert other.stderr.startswith("retrain: another process holds retrain-fault: two runs were started at once")
+        assert list(flaws(clone.folder, "fault", expected["data"])) == []
+        assert outcome(clone.folder, "fault") == expected
+        assert [path for path in (clone.folder / ".factloop").rglob("*") if "unfinished" in path.name] == []
+    again = clones[1].retrain("fault")
     assert "nothing changed" in again.stdout
-    assert "goes on from step 1" not in result.stdout
-    for kind in ("summarizer", "table-qa"):
-        alias = killed.ask(f"print(json.dumps(client.get_model_version_by_alias('fault-{kind}', 'champion').tags))")
-        assert isinstance(alias, dict) and alias["gate_outcome"] == "promote"
 
 
 def test_two_runs_at_once_one_goes_on_and_the_other_says_why(clone: Clone) -> None:
@@ -78,3 +123,25 @@ print(json.dumps([pages, left, first, waiting, run.communicate()[0], run.returnc
     assert left == [0, ""]
     assert "another run of this clone is under way" in first and waiting
     assert code_of_exit == 0 and "gate summarizer" in rest
+
+
+def test_a_run_killed_alone_takes_its_data_stages_with_it(clone: Clone) -> None:
+    """As the kernel does when memory runs out: the run's own process, not its group."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flows.retrain", "--profile", "fault"], cwd=clone.folder, env=clone.environment(), stderr=subprocess.DEVNULL
+    )
+    while not (clone.folder / ".factloop" / "dvc.lock.before").exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    while any(str(clone.folder) in where for where in map(working_folder, Path("/proc").glob("[0-9]*"))):
+        time.sleep(0.3)
+    assert not (clone.folder / "data" / "fault" / "split").exists()  # what was under way ended, and nothing followed
+
+
+def working_folder(process: Path) -> str:
+    try:
+        return str((process / "cwd").readlink())
+    except OSError:  # it has ended, or is not ours
+        return ""

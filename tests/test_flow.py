@@ -32,8 +32,8 @@ runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").exper
 print(json.dumps([[r.data.tags, r.data.metrics, [i.dataset.name for i in r.inputs.dataset_inputs]] for r in runs]))""")
     assert isinstance(found, list)
     by_step = {tags["step"]: (tags, metrics, inputs) for tags, metrics, inputs in found}
-    parents = [tags for tags, _, _ in found if "mlflow.parentRunId" not in tags]
-    assert len(parents) == 1
+    parents = [tags["step"] for tags, _, _ in found if "mlflow.parentRunId" not in tags and tags["step"] != "evaluate"]
+    assert parents == ["retrain"]
     for tags, _, _ in found:
         assert {"run_key", "data_version", "git_commit", "profile"} <= set(tags)
     tags, metrics, inputs = by_step["evaluate-summarizer-contrastive"]
@@ -61,7 +61,7 @@ print(json.dumps(out))""")
     assert isinstance(keys, dict)
     gate = steps["qagen-gate"]["digest"]
     users = {step for step, inputs in keys.items() if gate in inputs.values()}
-    assert users and all(step.startswith(("evaluate-", "judge-gate")) for step in users)
+    assert users and all(step.startswith(("evaluate", "judge-gate")) for step in users)
 
 
 def test_nothing_changed_trains_nothing_and_a_comment_changes_nothing(smoke: SMOKE) -> None:
@@ -106,6 +106,13 @@ def test_changed_settings_redo_what_depends_on_them_and_nothing_else(smoke: SMOK
     assert "changed: config" in result.stdout
     assert re.search(r"gate summarizer version \d+: (promote|hold|inconclusive)", result.stdout)
     assert "gate table-qa version 2: champion" in result.stdout
+    settings = clone.ask("""
+runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'retrain'")
+print(json.dumps([sorted(r.data.params.items()) for r in runs]))""")
+    assert isinstance(settings, list)
+    assert len(settings) == 2 and {name for name, value in map(tuple, settings[0]) if [name, value] not in settings[1]} == {
+        "summarizer.contrast.negative_weight"
+    }  # what the compare view of MLflow shows
 
 
 def test_a_damaged_model_is_found_by_its_digest_and_made_again(smoke: SMOKE) -> None:

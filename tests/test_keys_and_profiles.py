@@ -91,6 +91,7 @@ def test_every_profile_is_valid(name: str) -> None:
         ("wolrd", "", "did you mean 'world'"),
         ("smoke", "summarizer.likelihood.stepz=3", "stepz"),
         ("smoke", "summarizer.likelihood.steps=0", "steps is 0; it must be at least 1"),
+        ("paper", "summarizer.likelihood.steps=7", "steps is 7; .* or 0 beside epochs"),
         ("smoke", "summarizer.nothing.steps=3", "there is no 'nothing'"),
         ("smoke", "summarizer", "path=value"),
         ("smoke", "data.source.documents=3", "other data is another profile"),

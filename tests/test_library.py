@@ -15,7 +15,8 @@ from factloop.base import from_scratch
 from factloop.contrast import select, train_contrast
 from factloop.contrast.train import unlikelihood
 from factloop.corpora.clusters import assign, clusters
-from factloop.corpora.readers import READERS
+from factloop.corpora.formats import FORMATS
+from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.judges.overlap import overlap_features
 from factloop.judges.text import bleu, bleu_statistics, rouge
@@ -87,6 +88,7 @@ LIMITS = {"absolute": {"rougeL": {"least": 10}}, "not_worse_by": {"fact_recall":
         ({"rougeL": 50}, {"hallucination_rate": (-0.1, -0.3, 0.1), "fact_recall": (0, -0.01, 0.01)}, "inconclusive", "not surely better"),
         ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.1, -0.2, -0.05)}, "hold", "fact_recall is worse"),
         ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.01, -0.03, 0.01)}, "inconclusive", "may be worse"),
+        ({"rougeL": 50}, {"fact_recall": (0, -0.01, 0.01)}, "inconclusive", "hallucination_rate cannot be compared"),
     ],
 )  # fmt: skip
 def test_the_gate(metrics: dict[str, float], differences: dict[str, tuple[float, float, float]] | None, outcome: str, says: str) -> None:
@@ -121,6 +123,10 @@ def test_selection_takes_best_references_and_worst_candidates() -> None:
     chosen = select([-0.1, -0.5, None, -0.2], [[-1.0, -3.0], [-0.2, None], [None, None], [-2.0, -0.1]], 0.67, 0.67)
     assert chosen.positives == [0, 3]
     assert chosen.negatives == [(0, 1), (3, 0)]
+    both = select([-0.1, -0.5, None, -0.2], [[-1.0, -3.0], [-0.2, None], [None, None], [-2.0, -0.1]], 0.67, 0.34, intersect=True)
+    assert both.positives == [0] and both.negatives == [(0, 1)]
+    with pytest.raises(ValueError, match="S\\+ has 0 and S- 0 summaries in both shares"):
+        select([-0.1, -0.2], [[-1.0], [-2.0]], 0.5, 0.5, intersect=True)
     with pytest.raises(ValueError, match="S\\+ has 0 and S- 0.*of 2 documents 0 references"):
         select([None, None], [[None], [None]], 0.5, 0.5)
 
@@ -296,7 +302,7 @@ def test_readers_name_what_a_row_lacks(tmp_path: Path, reader: str, row: dict[st
     path = tmp_path / "f.json"
     path.write_text(json.dumps(row))
     with pytest.raises(BadRow, match=f"row 1: .*{says}"):
-        list(READERS[reader](path))
+        list(read(path, FORMATS[reader]))
 
 
 def test_near_duplicates_are_one_cluster_and_one_split() -> None:

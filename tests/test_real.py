@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tasks.stages import SourceError, find_source
+from factloop.corpora.formats import FORMATS
+from factloop.corpora.readers import read
+from tasks.keys import file_digest
+from tasks.profiles import load_profile
+from tasks.sources import SourceError, find_source
+from tasks.stages import SHAPES
 from tests.conftest import ROOT, Clone
 
 MIRROR = os.environ.get("DATA_MIRROR")
@@ -21,10 +27,30 @@ def test_the_data_of_profile_news_passes_its_contracts(clone: Clone) -> None:
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     split = clone.folder / "data" / "news" / "split"
     counts = json.loads((split / "counts.json").read_text())
-    assert counts["mined"] > 200 and counts["summaries.test"] > 50 and counts["table_questions.test"] > 50
+    assert counts["mined"] > 2000 and counts["summaries.test"] > 200 and counts["table_questions.test"] == 200
+    # Every document of SummEdits-SciTLDR is in SciTLDR's training set; none of the other judged ones is here.
+    assert counts["dropped.judged.documents"] == 17
+    sources = {
+        part: Counter(row["id"].split("/")[0] for row in map(json.loads, (split / f"summaries.{part}.jsonl").open()))
+        for part in ("train", "validation", "test")
+    }
+    assert sources["test"]["scitldr-test"] == 100 and not sources["train"]["scitldr-test"] and not sources["test"]["scitldr-train"]
+    assert all(name.startswith(("xsum", "scitldr", "mts")) for part in sources.values() for name in part)  # no licence is waived by default
     pages = {part: {json.loads(line)["page"] for line in (split / f"table_questions.{part}.jsonl").open()} for part in ("train", "test")}
     mined = {json.loads(line)["page"] for line in (split / "mined.jsonl").open()}
     assert not mined & pages["test"]
+
+
+NEWS = load_profile("news").data.source
+
+
+@pytest.mark.parametrize("name", [*(name for shape in SHAPES for name in getattr(NEWS, shape)), *NEWS.judged])  # type: ignore[union-attr]
+def test_every_declared_source_reads_without_a_bad_row(name: str) -> None:
+    source = yaml.safe_load((ROOT / "data" / "sources.yaml").read_text())[name]
+    path = Path(str(MIRROR)) / source["file"]
+    assert file_digest(path) == source["sha256"]
+    rows = list(read(path, FORMATS[source["reader"]]))
+    assert len(rows) >= 200 and len({json.dumps(row) for row in rows}) > 15
 
 
 def test_a_mirror_that_lacks_or_alters_a_file_is_refused_by_name(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

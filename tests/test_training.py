@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,22 @@ def test_bf16_is_close_to_float32_and_not_the_same(tmp_path: Path) -> None:
         losses.append(train_pairs(model, PAIRS, settings, 1, tmp_path / str(bf16), Quiet())[-1]["loss"])
         assert {value.dtype for value in weights(model).values()} == {torch.float32}
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.invariant
+def test_a_batch_in_parts_is_the_batch_and_epochs_are_steps(tmp_path: Path) -> None:
+    whole, parts = tiny(), tiny()
+    lengths = [len(ids) for ids in whole.targets([target for _, target in PAIRS])]
+    alike = [pair for pair, length in zip(PAIRS, lengths, strict=True) if length == lengths[0]]  # so means of parts average
+    settings = TrainingSettings(0, 4, 1e-3, warmup=2, epochs=2, final_rate=0.0, clip=0.1)
+    curves = [
+        train_pairs(model, alike, replace(settings, parts=count), 1, tmp_path / str(count), Quiet())
+        for model, count in ((whole, 1), (parts, 3))
+    ]
+    assert [entry["step"] for entry in curves[0]][-1] == settings.over(len(alike)).steps == 2 * -(-len(alike) // 4)
+    assert [entry["loss"] for entry in curves[0]] == pytest.approx([entry["loss"] for entry in curves[1]], rel=1e-4)
+    for name, value in weights(whole).items():
+        assert torch.allclose(value, weights(parts)[name], atol=1e-5), name
 
 
 @pytest.mark.unit

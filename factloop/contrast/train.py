@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -47,8 +48,10 @@ def train_contrast(
         value = objective(logits, target, seq2seq.pad)  # type: ignore[operator]
         return value, int((target != seq2seq.pad).sum())
 
+    smoothed = partial(likelihood, smoothing=settings.training.label_smoothing)
+
     def loss(batch: list[tuple[tuple[list[int], list[int]], tuple[list[int], list[int]]]]) -> dict[str, Tensor]:
-        positive, tokens = on([pair for pair, _ in batch], likelihood)
+        positive, tokens = on([pair for pair, _ in batch], smoothed)
         if not settings.negative_weight:
             return {"loss": positive, "positive_loss": positive}
         negative, others = on([pair for _, pair in batch], unlikelihood)

@@ -1,22 +1,58 @@
-"""Readers of published formats: each yields rows in one of the project's own shapes.
+"""Readers of published formats: records of a file become rows in one of the project's own shapes.
 
-documents: id, document, summary · questions: id, passage, questions · pages: id, title, header,
-rows, text · table_questions: id, title, header, rows, question, answer, short_answer.
-A row that the format does not allow raises BadRow with file, row number and rule.
+documents: id, document, summary · questions: id, passage, questions · pages: id, page, title,
+header, rows, text · table_questions: id, page, title, header, rows, question, answer,
+short_answer · judged: id, document (what people judged; never trained on).
+
+A format is an iterator of a file's records and a function that turns one record into rows, so
+that one bad record can be named, and set aside, without losing those after it.
 """
 
 from __future__ import annotations
 
+import csv
 import html
-import json
+import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .rows import BadRow, Row, read_rows, read_text
+from .rows import BadRow, Row, Rule, as_object, contents, lines, parsed
+from .wikipedia import page_tables, pages_of
 
-Reader = Callable[[Path], Iterator[Row]]
+Refuse = Callable[[BadRow], None]
+"""What becomes of a bad row: raise it, or note it and go on."""
+
+
+def stop(bad: BadRow) -> None:
+    raise bad
+
+
+@dataclass(frozen=True)
+class Format:
+    """`records` yields (number from 1, raw record); `rows` reads one, or raises Rule."""
+
+    records: Callable[[Path], Iterator[tuple[int, Any]]]
+    rows: Callable[[Any], list[Row]]
+
+
+def read(path: Path, form: Format, refuse: Refuse = stop) -> Iterator[Row]:
+    """The rows of a file; of each record that breaks a rule `refuse` is told.
+
+    Raises BadRow where the file as a whole cannot be read.
+    """
+    try:
+        for number, record in form.records(path):
+            try:
+                yield from form.rows(record)
+            except Rule as rule:
+                refuse(BadRow(path, number, str(rule)))
+            except (KeyError, TypeError, AttributeError, IndexError) as error:
+                refuse(BadRow(path, number, f"not of this format ({type(error).__name__}: {error})"))
+    except Rule as rule:
+        raise BadRow(path, 1, str(rule)) from None
 
 
 def tidy(text: str) -> str:
@@ -24,96 +60,135 @@ def tidy(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
 
 
-def _text(path: Path, number: int, row: Row, field: str) -> str:
+def text_of(row: Row, field: str) -> str:
+    """A field as text; Rule if it is absent, empty, not text, or holds a NUL character."""
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise BadRow(path, number, f"field {field!r} is {'absent' if value is None else 'empty or not text'}")
+        raise Rule(f"field {field!r} is {'absent' if value is None else 'empty or not text'}")
+    if "\0" in value:
+        raise Rule(f"field {field!r} has a NUL character")
     return tidy(value)
 
 
-def xsum(path: Path) -> Iterator[Row]:
-    for number, row in enumerate(read_rows(path), 1):
-        yield {
-            "id": _text(path, number, row, "id"),
-            "document": _text(path, number, row, "document"),
-            "summary": _text(path, number, row, "summary"),
-        }
-
-
-def dialogsum(path: Path) -> Iterator[Row]:
-    for number, row in enumerate(read_rows(path), 1):
-        summary = "summary" if "summary" in row else "summary1"  # the test set has three references
-        yield {
-            "id": _text(path, number, row, "fname"),
-            "document": _text(path, number, row, "dialogue"),
-            "summary": _text(path, number, row, summary),
-        }
-
-
-def scitldr(path: Path) -> Iterator[Row]:
-    for number, row in enumerate(read_rows(path), 1):
-        if not isinstance(row.get("source"), list) or not isinstance(row.get("target"), list) or not row["target"]:
-            raise BadRow(path, number, "fields 'source' and 'target' must be lists of sentences")
-        joined = {"source": " ".join(map(str, row["source"])), "target": str(row["target"][0])}
-        yield {
-            "id": _text(path, number, row, "paper_id"),
-            "document": _text(path, number, joined, "source"),
-            "summary": _text(path, number, joined, "target"),
-        }
-
-
-def squad(path: Path) -> Iterator[Row]:
-    """SQuAD v1.1: one row per paragraph, each distinct answer of a question once."""
-    try:
-        articles = json.loads(read_text(path))["data"]
-        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadRow(path, 1, f"not SQuAD v1.1 ({type(error).__name__}: {error})") from None
-    for number, paragraph in enumerate(paragraphs, 1):
-        context = _text(path, number, paragraph, "context")
-        questions = []
-        for item in paragraph["qas"]:
-            answers = dict.fromkeys(tidy(answer["text"]) for answer in item["answers"])
-            questions += [{"question": _text(path, number, item, "question"), "answer": answer} for answer in answers if answer]
-        if questions:
-            yield {"id": f"{path.stem}-{number}", "passage": context, "questions": questions}
-
-
-def _table(path: Path, number: int, lines: Any) -> tuple[list[str], list[list[str]]]:
-    if not isinstance(lines, list) or len(lines) < 2 or len({len(line) for line in lines}) != 1:
-        widths = sorted({len(line) for line in lines}) if isinstance(lines, list) else []
-        raise BadRow(path, number, f"a table needs a header and rows of one width, this has widths {widths}")
-    clean = [[tidy(str(cell)) for cell in line] for line in lines]
+def table_of(table: Any) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a list of lines; Rule if they are not of one width."""
+    if not isinstance(table, list) or not all(isinstance(line, list) for line in table):
+        raise Rule("a table must be a list of rows, each a list of cells")
+    if len(table) < 2 or len({len(line) for line in table}) != 1:
+        raise Rule(f"a table needs a header and rows of one width, this has widths {sorted({len(line) for line in table})}")
+    clean = [[tidy(str(cell)) for cell in line] for line in table]
     return clean[0], clean[1:]
 
 
-def fetaqa(path: Path) -> Iterator[Row]:
+def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """The records of a CSV file with a header, by their number from 1."""
+    try:
+        yield from enumerate(csv.DictReader(io.StringIO(contents(path), newline=""), strict=True), 1)
+    except csv.Error as error:
+        raise Rule(f"not CSV ({error})") from None
+
+
+def document(identity: str, text: str, summary: str) -> Callable[[Row], list[Row]]:
+    """A reader of records that name these three fields."""
+    return lambda row: [{"id": text_of(row, identity), "document": text_of(row, text), "summary": text_of(row, summary)}]
+
+
+def dialogsum(line: bytes) -> list[Row]:
+    row = as_object(line)
+    return document("fname", "dialogue", "summary" if "summary" in row else "summary1")(row)  # its test set has three references
+
+
+def scitldr(line: bytes) -> list[Row]:
+    """The abstract, and the first of its TLDRs."""
+    row = as_object(line)
+    if not isinstance(row.get("source"), list) or not isinstance(row.get("target"), list) or not row["target"]:
+        raise Rule("fields 'source' and 'target' must be lists of sentences")
+    return document("paper_id", "source", "target")(row | {"source": " ".join(map(str, row["source"])), "target": row["target"][0]})
+
+
+def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
+    content = parsed(contents(path))
+    try:
+        found = [paragraph for article in content["data"] for paragraph in article["paragraphs"]]
+    except (KeyError, TypeError) as error:
+        raise Rule(f"not SQuAD v1.1 ({type(error).__name__}: {error})") from None
+    yield from ((number, {"number": number, "file": path.stem, "paragraph": paragraph}) for number, paragraph in enumerate(found, 1))
+
+
+def squad(record: Row) -> list[Row]:
+    """A paragraph of SQuAD v1.1 with its questions, each distinct answer of a question once."""
+    context = text_of(record["paragraph"], "context")
+    questions = []
+    for item in record["paragraph"]["qas"]:
+        answers = dict.fromkeys(text_of(answer, "text") for answer in item["answers"])
+        questions += [{"question": text_of(item, "question"), "answer": answer} for answer in answers]
+    return [{"id": f"{record['file']}-{record['number']}", "passage": context, "questions": questions}] if questions else []
+
+
+def titled(page: str, section: Any) -> str:
+    return f"{page}: {tidy(str(section or ''))}".rstrip(": ")
+
+
+def fetaqa(line: bytes) -> list[Row]:
     """FeTaQA: the question, its table and a free-form answer; no short answer is given."""
-    for number, row in enumerate(read_rows(path), 1):
-        header, rows = _table(path, number, row.get("table_array"))
-        title = f"{_text(path, number, row, 'table_page_title')}: {row.get('table_section_title') or ''}".rstrip(": ")
-        yield {
-            "id": f"fetaqa-{row['feta_id']}", "page": row["table_page_title"], "title": title, "header": header, "rows": rows,
-            "question": _text(path, number, row, "question"), "answer": _text(path, number, row, "answer"), "short_answer": None,
-        }  # fmt: skip
+    row = as_object(line)
+    header, rows = table_of(row.get("table_array"))
+    page = text_of(row, "table_page_title")
+    return [{
+        "id": f"fetaqa-{row['feta_id']}", "page": page, "title": titled(page, row.get("table_section_title")), "header": header,
+        "rows": rows, "question": text_of(row, "question"), "answer": text_of(row, "answer"), "short_answer": None,
+    }]  # fmt: skip
 
 
-def ottqa(path: Path) -> Iterator[Row]:
+def ottqa(line: bytes) -> list[Row]:
     """OTT-QA tables with the passages that their cells link to, as the text of the page."""
-    for number, row in enumerate(read_rows(path), 1):
-        lines = [[cell[0] for cell in row["header"]], *([cell[0] for cell in line] for line in row["data"])]
-        header, rows = _table(path, number, lines)
-        text = " ".join([row.get("intro") or "", row.get("section_text") or "", *row.get("passages", {}).values()])
-        text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", tidy(text)))
-        if rows and text:
-            yield {
-                "id": f"ottqa-{row['uid']}",
-                "page": row["title"],
-                "title": f"{row['title']}: {row.get('section_title') or ''}".rstrip(": "),
-                "header": header,
-                "rows": rows,
-                "text": text,
-            }
+    row = as_object(line)
+    header, rows = table_of([[cell[0] for cell in row["header"]], *([cell[0] for cell in cells] for cells in row["data"])])
+    text = " ".join([row.get("intro") or "", row.get("section_text") or "", *row.get("passages", {}).values()])
+    text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", tidy(text)))
+    page = text_of(row, "title")
+    named = {"id": f"ottqa-{text_of(row, 'uid')}", "page": page, "title": titled(page, row.get("section_title"))}
+    return [named | {"header": header, "rows": rows, "text": text}] if text else []
 
 
-READERS: dict[str, Reader] = {reader.__name__: reader for reader in (xsum, dialogsum, scitldr, squad, fetaqa, ottqa)}
+def wikipedia(record: tuple[str, bytes]) -> list[Row]:
+    """A whole Wikipedia page: each of its data tables, with the prose of the page."""
+    name, content = record
+    found = []
+    for position, (page, title, table, prose) in enumerate(page_tables(content)):
+        header, rows = table_of(table)
+        found.append({
+            "id": f"{name}#{position}", "page": tidy(page), "title": titled(tidy(page), title), "header": header, "rows": rows,
+            "text": tidy(prose),
+        })  # fmt: skip
+    return found
+
+
+def qags(line: bytes) -> list[Row]:
+    return [{"document": text_of(as_object(line), "article")}]
+
+
+def items(path: Path) -> Iterator[tuple[int, Any]]:
+    content = parsed(contents(path))
+    if not isinstance(content, list):
+        raise Rule(f"a {type(content).__name__}, not a list of records")
+    yield from enumerate(content, 1)
+
+
+def lined(rows: Callable[[Row], list[Row]]) -> Format:
+    return Format(lines, lambda line: rows(as_object(line)))
+
+
+READERS: dict[str, Format] = {
+    "xsum": lined(document("id", "document", "summary")),
+    "aeslc": lined(document("id", "document", "summary")),
+    "dialogsum": Format(lines, dialogsum),
+    "scitldr": Format(lines, scitldr),
+    "mts-dialog": Format(csv_rows, document("ID", "dialogue", "section_text")),
+    "squad": Format(paragraphs, squad),
+    "fetaqa": Format(lines, fetaqa),
+    "ottqa": Format(lines, ottqa),
+    "wikipedia": Format(pages_of, wikipedia),
+    "qags": Format(lines, qags),
+    "summedits": Format(items, lambda row: [{"document": text_of(row, "doc")}]),
+}

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from ..faults import kill_point
 
 Row = dict[str, Any]
+
+
+class Rule(ValueError):
+    """The rule that a record breaks, where file and row are not known yet."""
 
 
 class BadRow(ValueError):
@@ -16,33 +23,76 @@ class BadRow(ValueError):
 
     def __init__(self, path: Path | str, number: int, rule: str) -> None:
         super().__init__(f"{path}: row {number}: {rule}")
+        self.path, self.number, self.rule = path, number, rule
 
 
-def read_text(path: Path) -> str:
-    """The file as text, gunzipped by its name; BadRow if it is not UTF-8 or has NUL characters."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+def open_bytes(path: Path) -> IO[bytes]:
+    """The file for reading, gunzipped by its name."""
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8 as text; Rule if it is not, or holds a NUL character."""
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRow(path, data[: error.start].count(b"\n") + 1, f"not UTF-8 (byte {error.start}: {error.reason})") from None
+        raise Rule(f"not UTF-8 (byte {error.start}: {error.reason})") from None
     if "\0" in text:
-        raise BadRow(path, text[: text.index("\0")].count("\n") + 1, "has a NUL character")
+        raise Rule("has a NUL character")
     return text
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The objects of a JSONL file, blank lines left out."""
-    # Not splitlines: JSON strings may hold U+2028, which that would cut at.
-    for number, line in enumerate(read_text(path).replace("\r\n", "\n").split("\n"), 1):
-        if not line.strip():
-            continue
+def parsed(text: str) -> Any:
+    """JSON as a value; Rule if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Rule(f"not JSON ({error})") from None
+
+
+def as_object(line: bytes) -> Row:
+    """One line of JSONL; Rule if it is not an object."""
+    row = parsed(decoded(line))
+    if not isinstance(row, dict):
+        raise Rule(f"a {type(row).__name__}, not an object")
+    return row
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file with their ends, without byte order mark."""
+    # Cut at line feeds only: a JSON string may hold U+2028, where `splitlines` would cut.
+    with open_bytes(path) as stream:
+        number = 0
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise BadRow(path, number, f"not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise BadRow(path, number, f"a {type(row).__name__}, not an object")
-        yield row
+            for number, line in enumerate(stream, 1):
+                yield line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
+        except (OSError, EOFError, zlib.error) as error:  # a broken gzip
+            raise BadRow(path, number + 1, f"cannot be read ({error})") from None
+
+
+def contents(path: Path) -> str:
+    """A whole file as text, without its byte order mark; Rule if it cannot be read as such."""
+    try:
+        with open_bytes(path) as stream:
+            return decoded(stream.read().removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, EOFError, zlib.error) as error:  # a broken gzip
+        raise Rule(f"cannot be read ({error})") from None
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file by their number from 1, without byte order mark, ends and blank ones."""
+    for number, line in enumerate(raw_lines(path), 1):
+        if line.strip():
+            yield number, line.strip(b"\r\n")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The objects of a JSONL file, blank lines left out; BadRow at the first that is none."""
+    for number, line in lines(path):
+        try:
+            yield as_object(line)
+        except Rule as rule:
+            raise BadRow(path, number, str(rule)) from None
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
@@ -54,5 +104,9 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
+            if count == 2:
+                stream.flush()
+                kill_point("rows:half-written", path.name)
+    kill_point("rows:written", path.name)
     scratch.replace(path)
     return count

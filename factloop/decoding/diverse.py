@@ -1,8 +1,9 @@
-"""Diverse beam search with one beam per group."""
+"""Diverse beam search (Vijayakumar et al. 2016): groups of beams, later ones kept off the tokens of earlier ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,63 +17,118 @@ class Hypothesis:
     ids: list[int]
     """Without start and end token."""
     score: float
-    """Sum of log-probabilities less the diversity penalties, end token included."""
+    """Sum of log-probabilities less the diversity penalties, end token included, over length ** length_penalty."""
 
 
 @torch.inference_mode()
 def diverse_beam_search(
-    seq2seq: Seq2Seq, source: Tensor, groups: int, strength: float, min_length: int, max_length: int
+    seq2seq: Seq2Seq,
+    source: Tensor,
+    groups: int,
+    strength: float,
+    min_length: int,
+    max_length: int,
+    beams: int = 1,
+    length_penalty: float = 0.0,
+    early_stopping: bool = True,
+    end: Literal["counted", "forced", "open"] = "counted",
 ) -> list[list[Hypothesis]]:
-    """`groups` hypotheses for each row of `source` [batch, length], in group order.
+    """`groups` x `beams` hypotheses for each row of `source` [batch, length], in group order, best of a group first.
 
-    At each step a group takes its best token after `strength` times the number of earlier
-    groups that took the same token at this step is subtracted (Hamming diversity). The end
-    token is not allowed before `min_length` tokens and is forced at `max_length`.
+    At each step a group is a beam search of `beams` beams, after `strength` times the number of
+    beams of earlier groups that took a token at this step is subtracted from its log-probability
+    (Hamming diversity). A hypothesis has at least `min_length` and, with its end token, at most
+    `max_length` tokens. A group is done once it has `beams` hypotheses and, without
+    `early_stopping`, no beam could do better if it ended now.
+
+    `end` is what the end token is to all this:
+    - "counted": a token like others. Later groups pay for it, it is forced at `max_length` at its
+      own price, and a group that is done takes nothing more.
+    - "forced" and "open": what `generate` of transformers 4.49.0 does, token for token. Ending takes
+      the token that the beam would else have gone on with; a group that is done goes on taking
+      padding; at `max_length` the end costs nothing ("forced": `forced_eos_token_id` is set) or is
+      left out. `generate` orders the hypotheses of all groups by score; its `min_new_tokens` and
+      `max_new_tokens` are the lengths here, `min_length` and `max_length` one more (the start token).
     """
-    model, eos = seq2seq.model, seq2seq.eos
-    batch = len(source)
-    # One encoder pass per source; its states serve all groups of the row.
-    states = seq2seq.encode(source).repeat_interleave(groups, 0)
-    mask = (source != seq2seq.pad).long().repeat_interleave(groups, 0)
-    device = source.device
-    tokens = torch.full((batch * groups, 1), seq2seq.start, device=device)
-    done = torch.zeros(batch, groups, dtype=torch.bool, device=device)
-    score = torch.zeros(batch, groups, device=device)
-    chosen: list[Tensor] = []
+    if not 0 <= min_length < max_length:
+        raise ValueError(f"min_length {min_length} must be at least 0 and less than max_length {max_length}")
+    model, eos, pad, batch, device = seq2seq.model, seq2seq.eos, seq2seq.pad, len(source), source.device
+    encoded = BaseModelOutput(last_hidden_state=seq2seq.encode(source))
+    mask = (source != pad).long()
+    tokens = torch.full((batch, 1), seq2seq.start, device=device)
     past = None
-    for step in range(max_length):
-        out = model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
-            decoder_input_ids=tokens,
-            past_key_values=past,
-            use_cache=True,
-        )
-        past = out.past_key_values
-        logp = out.logits[:, -1].float().log_softmax(-1).view(batch, groups, -1)
-        if step < min_length:
+    shape = (batch, groups, beams)
+    # Of twice as many candidates as beams at most half end; a lone beam that ends needs no other.
+    width = 1 if beams == 1 and end == "counted" else 2 * beams
+    lines = torch.full((*shape, max_length), pad, device=device)
+    score = torch.zeros(shape, device=device)
+    score[..., 1:] = -1e9  # the beams of a group start alike: only the first counts
+    done = torch.zeros(shape[:2], dtype=torch.bool, device=device)
+    found = (torch.full(shape, -torch.inf, device=device), lines, torch.zeros(shape, dtype=torch.long, device=device))
+    for length in range(1, max_length + 1):
+        out = model(encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=tokens, past_key_values=past, use_cache=True)
+        logp = out.logits[:, -1].float().log_softmax(-1)
+        if past is None:  # up to here a row's beams are one; from here each has its keys and values, and states are read no more
+            past = out.past_key_values
+            past.batch_repeat_interleave(groups * beams)
+            logp, mask = (tensor.repeat_interleave(groups * beams, 0) for tensor in (logp, mask))
+            encoded = BaseModelOutput(last_hidden_state=encoded[0].new_tensor(torch.nan).expand(*mask.shape, encoded[0].shape[-1]))
+        vocabulary = logp.shape[-1]
+        logp = logp.view(*shape, vocabulary)
+        if length <= min_length:
             logp[..., eos] = -torch.inf
-        if step == max_length - 1:
-            end = logp[..., eos].clone()
+        if length == max_length and end != "open":
+            price = logp[..., eos].clone() if end == "counted" else 0.0
             logp[:] = -torch.inf
-            logp[..., eos] = end
-        taken = torch.zeros(batch, logp.shape[-1], device=device)
-        picks = torch.empty(batch, groups, dtype=torch.long, device=device)
+            logp[..., eos] = price
+
+        taken = torch.zeros(batch, vocabulary, device=device)
+        value = torch.empty(batch, groups, width, device=device)
+        choice = torch.empty_like(value, dtype=torch.long)
+        on = torch.empty(shape, dtype=torch.long, device=device)
         for group in range(groups):
-            value, pick = (logp[:, group] - strength * taken).max(-1)
-            running = ~done[:, group]
-            pick = torch.where(running, pick, seq2seq.pad)
-            score[:, group] += torch.where(running, value, 0.0)
-            taken.scatter_add_(1, pick[:, None], running[:, None].float())
-            picks[:, group] = pick
-        chosen.append(picks)
-        done |= picks == eos
-        tokens = picks.view(-1, 1)
+            gain = logp[:, group] - strength * taken[:, None]
+            if width == 1:
+                best, choice[:, group] = gain.max(-1)
+                value[:, group] = best + score[:, group]
+            else:
+                value[:, group], choice[:, group] = (gain + score[:, group, :, None]).flatten(1).topk(width)
+            token, running = choice[:, group] % vocabulary, ~done[:, group, None]
+            on[:, group] = (token == eos).int().argsort(stable=True)[:, :beams]
+            if end == "counted":
+                taken.scatter_add_(1, token[:, :beams], running.float().expand(-1, beams))
+            else:
+                taken.scatter_add_(1, token.gather(1, on[:, group]).where(running, pad), torch.ones(batch, beams, device=device))
+
+        token, beam = choice % vocabulary, choice // vocabulary
+        ended = (token[..., :beams] == eos) & ~done[..., None]
+        found = _best(found, value[..., :beams] / length**length_penalty, _select(lines, beam[..., :beams]), length - 1, ended)
+        worst = found[0][..., -1]
+        done |= worst > -torch.inf if early_stopping else worst >= value[..., 0] / length**length_penalty
         if bool(done.all()):
             break
-    ids = torch.stack(chosen, -1).tolist()
-    result = []
-    for row, scores in zip(ids, score.tolist(), strict=True):
-        cut = [line[: line.index(eos)] for line in row]
-        result.append([Hypothesis(line, value) for line, value in zip(cut, scores, strict=True)])
-    return result
+        score, token, beam = value.gather(2, on), token.gather(2, on), beam.gather(2, on)
+        lines = _select(lines, beam)
+        lines[..., length - 1] = token
+        tokens = token.where(~done[..., None], pad).view(-1, 1)
+        if beams > 1:  # beams of one group only change places: keys and values of their source stay
+            first = torch.arange(0, batch * groups * beams, beams, device=device).view(batch, groups, 1)
+            past.self_attention_cache.reorder_cache((first + beam).flatten())
+    found = _best(found, score / max_length**length_penalty, lines, max_length, ~done[..., None].expand(shape))
+    scores, ids, lengths = (tensor.flatten(1, 2).tolist() for tensor in found)
+    return [
+        [Hypothesis(line[:size], value) for value, line, size in zip(*row, strict=True)] for row in zip(scores, ids, lengths, strict=True)
+    ]
+
+
+def _select(lines: Tensor, beam: Tensor) -> Tensor:
+    """Row `beam` [batch, group, beams] of each group's `lines` [batch, group, beams, length]."""
+    return lines.gather(2, beam[..., None].expand(-1, -1, -1, lines.shape[-1]))
+
+
+def _best(found: tuple[Tensor, Tensor, Tensor], score: Tensor, lines: Tensor, length: int, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best of each group of `found` (scores, lines, lengths) and of the new `valid` ones."""
+    scores = torch.cat([found[0], score.masked_fill(~valid, -torch.inf)], 2)
+    scores, index = scores.topk(score.shape[2])
+    sizes = torch.cat([found[2], torch.full_like(found[2], length)], 2)
+    return scores, _select(torch.cat([found[1], lines], 2), index), sizes.gather(2, index)

@@ -9,11 +9,12 @@ import torch
 from tqdm import tqdm
 
 from ..seq2seq import Segments, Seq2Seq
+from ..settings import BeamSettings
 
 
 @torch.inference_mode()
 def _generate(
-    seq2seq: Seq2Seq, texts: Sequence[Segments], name: str, batch_size: int, seed: int, count: int, **options: Any
+    seq2seq: Seq2Seq, texts: Sequence[Segments], name: str, batch_size: int, seed: int, count: int, lengths: tuple[int, int], **options: Any
 ) -> list[list[str]]:
     seq2seq.model.eval()
     ids = seq2seq.sources(texts)
@@ -26,7 +27,8 @@ def _generate(
         out = seq2seq.model.generate(
             input_ids=source,
             attention_mask=(source != seq2seq.pad).long(),
-            max_new_tokens=seq2seq.window.target,
+            min_new_tokens=lengths[0] or None,
+            max_new_tokens=lengths[1] or seq2seq.window.target,
             num_return_sequences=count,
             **options,
         ).tolist()
@@ -35,14 +37,28 @@ def _generate(
     return [result[index] for index in range(len(ids))]
 
 
-def beam_search(seq2seq: Seq2Seq, texts: Sequence[Segments], name: str = "generate", beams: int = 4, batch_size: int = 64) -> list[str]:
+def beam_search(
+    seq2seq: Seq2Seq, texts: Sequence[Segments], name: str = "generate", settings: BeamSettings | None = None, batch_size: int = 64
+) -> list[str]:
     """The best hypothesis for each text, length penalty 1."""
-    found = _generate(seq2seq, texts, name, batch_size, 0, 1, num_beams=beams, do_sample=False, early_stopping=True)
+    beam = settings or BeamSettings()
+    lengths = (beam.min_length, beam.max_length)
+    found = _generate(seq2seq, texts, name, batch_size, 0, 1, lengths, num_beams=beam.beams, do_sample=False, early_stopping=True)
     return [line[0] for line in found]
 
 
 def sample(
-    seq2seq: Seq2Seq, texts: Sequence[Segments], count: int, top_k: int, seed: int, name: str = "sample", batch_size: int = 64
+    seq2seq: Seq2Seq,
+    texts: Sequence[Segments],
+    count: int,
+    top_k: int,
+    seed: int,
+    name: str = "sample",
+    lengths: tuple[int, int] = (0, 0),
+    batch_size: int = 64,
 ) -> list[list[str]]:
-    """`count` samples for each text, each token from the `top_k` most likely."""
-    return _generate(seq2seq, texts, name, batch_size, seed, count, num_beams=1, do_sample=True, top_k=top_k)
+    """`count` samples for each text, each token from the `top_k` most likely.
+
+    `lengths` are the fewest and most tokens; 0 for no limit but the window.
+    """
+    return _generate(seq2seq, texts, name, batch_size, seed, count, lengths, num_beams=1, do_sample=True, top_k=top_k)

@@ -41,3 +41,9 @@ def overlap_features(document: str, summary: str) -> dict[str, float]:
         "worst_sentence": min(shares, default=1.0),
         "values": sum(value.lower() in known for value in values) / len(values) if values else 1.0,
     }
+
+
+def marked_words(document: str, summary: str) -> list[tuple[str, bool]]:
+    """The summary in pieces, words apart from what stands between; True where a word is not in the document."""
+    known = set(_words(document))
+    return [(piece, bool(WORD.fullmatch(piece)) and piece.lower() not in known) for piece in re.split(r"(\w+)", summary) if piece]

@@ -88,7 +88,7 @@ def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str,
 
 
 def quals(qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings, name: str = "QUALS") -> list[Quals]:
-    """Score each summary against its document. Documents beyond the window are cut at its end."""
+    """Score each summary against its document, of which `settings.pieces` windows are read."""
     if len(documents) != len(summaries):
         raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
     qagen.model.eval()
@@ -97,16 +97,24 @@ def quals(qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], se
     for begin in tqdm(range(0, len(order), settings.batch_size), desc=name, mininterval=5, unit="batch"):
         part = order[begin : begin + settings.batch_size]
         said = qagen.sources([[summaries[index]] for index in part])
-        read = qagen.sources([[documents[index]] for index in part])
+        read = [qagen.pieces(documents[index])[: settings.pieces] for index in part]
         found = diverse_beam_search(
             qagen, qagen.pad_batch(said), settings.groups, settings.strength, settings.min_length, settings.max_length
         )
         kept = [keep_pairs(qagen, line, summaries[index], settings.pairs) for line, index in zip(found, part, strict=True)]
         targets = [[ids for _, _, ids in pairs] for pairs in kept]
-        scores = zip(score_targets(qagen, read, targets), score_targets(qagen, said, targets), strict=True)
+        by_first = score_targets(qagen, [pieces[0] for pieces in read], targets)
+        given = [_best(qagen, *item) if len(item[0]) > 1 else item[2] for item in zip(read, targets, by_first, strict=True)]
+        scores = zip(given, score_targets(qagen, said, targets), strict=True)
         for index, pairs, (by_document, by_summary) in zip(part, kept, scores, strict=True):
             result[index] = Quals(_pairs(pairs, by_document, by_summary))
     return [result[index] for index in range(len(summaries))]
+
+
+def _best(qagen: Seq2Seq, pieces: list[list[int]], targets: list[list[int]], by_first: list[Likelihood]) -> list[Likelihood]:
+    """The likelihood of each target given the piece of its document that makes it most likely."""
+    by_piece = [by_first, *score_targets(qagen, pieces[1:], [targets] * (len(pieces) - 1))]
+    return [max(found, key=lambda likelihood: likelihood.mean) for found in zip(*by_piece, strict=True)]
 
 
 def _pairs(

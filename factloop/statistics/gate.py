@@ -49,6 +49,9 @@ def decide(metrics: Mapping[str, float], limits: Mapping[str, Any], differences:
         return Verdict("hold", broken)
     if differences is None:
         return Verdict("promote", ["no champion yet, and every absolute limit holds"])
+    missing = [name for name in (*limits["not_worse_by"], limits["improve"]) if name not in differences]
+    if missing:
+        return Verdict("inconclusive", [f"{name} cannot be compared: no example has it on both sides" for name in missing])
     doubts = []
     for name, margin in limits["not_worse_by"].items():
         gain = _gain(name, differences[name])

@@ -11,10 +11,11 @@ import numpy as np
 from ..contrast import select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search, sample
+from ..judges.meteor import meteor, meteor_statistics
 from ..judges.quals import Quals, quals
 from ..judges.text import bleu, bleu_statistics, rouge
 from ..seq2seq import Seq2Seq
-from ..settings import ContrastSettings, QualsSettings, TrainingSettings
+from ..settings import BeamSettings, ContrastSettings, QualsSettings, TrainingSettings
 from ..statistics import interval
 from ..training import Progress
 from ..training.pairs import train_pairs
@@ -35,7 +36,9 @@ def sample_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path
     """Inputs `model` and `summaries`: samples for the first training documents."""
     model = Seq2Seq.load(inputs["model"], config["device"])
     rows = list(read_rows(inputs["summaries"]))[: config["documents"]]
-    found = sample(model, [[row["document"]] for row in rows], config["per_document"], config["top_k"], config["seed"], progress.name)
+    lengths = (config["min_length"], config["max_length"])
+    texts = [[row["document"]] for row in rows]
+    found = sample(model, texts, config["per_document"], config["top_k"], config["seed"], progress.name, lengths)
     write_rows(out / "candidates.jsonl", (row | {"candidates": texts} for row, texts in zip(rows, found, strict=True)))
     distinct = [len(set(texts)) for texts in found]
     return {"documents": len(rows), "distinct_per_document": float(np.mean(distinct))}
@@ -86,9 +89,8 @@ def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path
     settings = ContrastSettings(**{**config["contrast"], "training": training})
     model = Seq2Seq.load(inputs["model"], config["device"])
     rows = list(read_rows(inputs["scores"] / "scores.jsonl"))
-    chosen = select(
-        [row["summary_score"] for row in rows], [row["candidate_scores"] for row in rows], settings.positive_share, settings.negative_share
-    )
+    scores = [row["summary_score"] for row in rows], [row["candidate_scores"] for row in rows]
+    chosen = select(*scores, settings.positive_share, settings.negative_share, settings.intersect)
     positives = [([rows[i]["document"]], [rows[i]["summary"]]) for i in chosen.positives]
     negatives = [([rows[i]["document"]], [rows[i]["candidates"][j]]) for i, j in chosen.negatives]
     train_contrast(model, positives, negatives, settings, config["seed"], checkpoints, progress)
@@ -104,7 +106,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     model = Seq2Seq.load(inputs["model"], config["device"])
     rows = list(read_rows(inputs["summaries"]))[: config["examples"]]
     documents, references = [row["document"] for row in rows], [row["summary"] for row in rows]
-    outputs = beam_search(model, [[text] for text in documents], progress.name)
+    outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
     judge_model = Seq2Seq.load(inputs["qagen"], config["device"])
     verdicts = quals(judge_model, documents, outputs, QualsSettings(**config["quals"]), progress.name)
     scores: dict[str, list[Any]] = dict(rouge(references, outputs))
@@ -119,17 +121,18 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             [{"sentence": item.sentence, "verdict": item.verdict} for item in judge(text, known)]
             for text, known in zip(outputs, facts, strict=True)
         ]
-    counts = bleu_statistics(references, outputs)
+    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs)
     write_rows(
         out / "examples.jsonl",
         (
             {"id": row["id"], "document": row["document"], "reference": row["summary"], "output": outputs[i]}
             | {"scores": {name: values[i] for name, values in scores.items()}, "bleu_statistics": counts[i].tolist()}
+            | {"meteor_statistics": matches[i].tolist()}
             | {"evidence": [asdict(pair) for pair in verdicts[i].pairs], "statements": statements[i]}
             for i, row in enumerate(rows)
         ),
     )
-    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "examples": len(rows)}
+    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor)), "examples": len(rows)}
     metrics["no_evidence"] = float(np.mean([verdict.mean is None for verdict in verdicts]))
     for name, values in scores.items():
         if any(value is not None for value in values):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
+from ..judges.meteor import meteor, meteor_statistics
 from ..judges.text import bleu, bleu_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
@@ -43,7 +44,7 @@ def train_question_generator(
         inverted(row["passage"], item["question"], item["answer"]) for row in read_rows(inputs["questions"]) for item in row["questions"]
     )
     # No more than training sees: turning all of a large set round takes longer than learning from it.
-    pairs = list(islice((pair for pair in found if pair), settings.steps * settings.batch_size))
+    pairs = list(islice((pair for pair in found if pair), settings.steps * settings.batch_size or None))
     train_pairs(model, pairs, settings, config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"pairs": len(pairs)}
@@ -100,17 +101,18 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     outputs = model.answer(questions, "long")
     references = [row["answer"] for row in questions]
     scores: dict[str, Any] = rouge(references, outputs)
-    counts = bleu_statistics(references, outputs)
+    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs)
     write_rows(
         out / "examples.jsonl",
         (
             {"id": row["id"], "question": row["question"], "table": {name: row[name] for name in ("title", "header", "rows")}}
             | {"reference": row["answer"], "output": output, "scores": {name: values[i] for name, values in scores.items()}}
-            | {"bleu_statistics": counts[i].tolist()}
+            | {"bleu_statistics": counts[i].tolist(), "meteor_statistics": matches[i].tolist()}
             for i, (row, output) in enumerate(zip(questions, outputs, strict=True))
         ),
     )
     lowered = bleu_statistics([text.lower() for text in references], [text.lower() for text in outputs])
     metrics = {name: asdict(interval(values)) for name, values in scores.items()}
     metrics["bleu_lowercase"] = asdict(interval(lowered, bleu))
-    return metrics | {"bleu": asdict(interval(counts, bleu)), "examples": len(questions)}
+    metrics |= {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor))}
+    return metrics | {"examples": len(questions)}

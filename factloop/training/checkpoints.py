@@ -17,6 +17,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..faults import kill_point
+
 MANIFEST = "COMPLETE.json"
 
 
@@ -45,12 +47,15 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
     digests = {path.name: file_digest(path) for path in sorted(scratch.iterdir())}
     for name in digests:
         sync(scratch / name)
+    kill_point("checkpoint:unsealed")
     (scratch / MANIFEST).write_text(json.dumps(digests))
     sync(scratch / MANIFEST)
+    kill_point("checkpoint:sealed")
     final = folder / f"step-{step:08d}"
     shutil.rmtree(final, ignore_errors=True)
     scratch.replace(final)
     sync(folder)
+    kill_point("checkpoint:renamed")
     for older in folder.glob("step-*"):
         if older.name < final.name:
             shutil.rmtree(older)

@@ -116,8 +116,9 @@ def fit(
     `loss` maps a batch of examples to named scalars, of which `loss` is minimised. A newest
     complete checkpoint under `checkpoints` is gone on from, with the same result, bit for bit
     on a CPU, as without the interruption. `watch` sees each entry and may raise
-    `TrainingDiverged`. The learning rate warms up and then falls linearly to a tenth.
+    `TrainingDiverged`. The learning rate warms up while it falls linearly to `final_rate`.
     """
+    settings = settings.over(len(examples))
     torch.manual_seed(seed)
     optimizers = make_optimizers(model, settings)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
@@ -140,19 +141,23 @@ def fit(
     started = time.perf_counter()
     for step in range(first + 1, settings.steps + 1):
         warm = min(1.0, step / max(1, settings.warmup))
-        fall = 1 - 0.9 * step / settings.steps
+        fall = 1 - (1 - settings.final_rate) * step / settings.steps
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * warm * fall
-        with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
-            values = loss([examples[index] for index in next(stream)])
+        batch = next(stream)
         model.zero_grad(set_to_none=True)
-        values["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in filter(None, (batch[offset :: settings.parts] for offset in range(settings.parts))):
+            with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+                values = loss([examples[index] for index in part])
+            share = len(part) / len(batch)
+            (share * values["loss"]).backward()
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + share * float(value.detach())
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + float(norm)
         for optimizer in optimizers:
             optimizer.step()
-        for name, value in (values | {"gradient_norm": norm}).items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
         bar.update()
         if step % every == 0 or step == settings.steps:
             count = (step - 1) % every + 1
@@ -169,7 +174,7 @@ def fit(
             progress.log(means, step)
         if step % settings.checkpoint_every == 0 and step < settings.steps:
             save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
-        kill_point(f"{progress.name}:step:{step}")
+        kill_point("training:step", f"{progress.name}:{step}")
     bar.close()
     model.eval()
     progress.log({"steps_per_second": (settings.steps - first) / max(1e-9, time.perf_counter() - started)}, settings.steps)

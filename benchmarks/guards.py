@@ -1,0 +1,97 @@
+"""Take each guard against sudden death away, and see that a test notices.
+
+    python -m benchmarks.guards
+
+Each guard is one replacement in the source of a temporary clone, and one test that must pass
+with the guard and fail without it. Written to `benchmarks/results/guards.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.run import ROOT
+from tests.conftest import Clone
+
+
+class Guard(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MEMO, RECORD, SERVING, DATA = "tasks/memo.py", "tasks/record.py", "tasks/serving.py", "tasks/data.py"
+CHECKPOINTS, TESTS = "factloop/training/checkpoints.py", "tests/test_memo.py::test_"
+GUARDS = (
+    Guard("lease on a key", MEMO, "        lock.acquire()\n", "        pass\n", TESTS + "a_key_is_held_by_one"),
+    Guard("digest check on recall", MEMO, 'if found != tags.get("digest"):', "if False:", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
+    Guard("corrupt mark", MEMO, 'if "corrupt" not in run.data.tags)', "if True)", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
+    Guard("unfinished run taken up", MEMO, "_find(client, context.experiment, key, finished=False) or _start(", "_start(", TESTS + "a_killed_run_is_taken_up_and_described_whole"),
+    Guard("described on each attempt", MEMO, "        describe(client, run_id, name, parts)\n", "", TESTS + "a_killed_run_is_taken_up_and_described_whole"),
+    Guard("finished means digest set", MEMO, '("digest" in run.data.tags and run.info.status == "FINISHED")', '(run.info.status == "FINISHED")', TESTS + "a_killed_run_is_taken_up_and_described_whole"),
+    Guard("aliases given on recall", MEMO, "            _give_aliases(client, context, served, recalled)\n", "", TESTS + "a_model_registered_before_the_kill_is_found_again"),
+    Guard("work removed on recall", MEMO, "            shutil.rmtree(work, ignore_errors=True)\n            return recalled", "            return recalled", TESTS + "a_finished_step_leaves_no_work_behind_however_it_was_killed"),
+    Guard("aliases of a damaged version taken over", MEMO, "[*served.aliases, *replaced]", "served.aliases", TESTS + "a_model_made_again_takes_over_the_aliases_of_the_damaged_one"),
+    Guard("a damaged model in use is refused", MEMO, "    if done is None:\n        raise Damaged", "    if version is None:\n        raise Damaged", TESTS + "a_model_made_again_takes_over_the_aliases_of_the_damaged_one"),
+    Guard("alias after the run is finished", SERVING, '    kill_point("model:registered", step)\n', '    client.set_registered_model_alias(registered, "champion", version.version)\n    kill_point("model:registered", step)\n', TESTS + "a_model_registered_before_the_kill_is_found_again"),
+    Guard("version found by key", SERVING, "            return model_id, str(version.version)\n", "            break\n", TESTS + "a_model_registered_before_the_kill_is_found_again"),
+    Guard("version verified before it is found again", SERVING, "if digest(folder_digests(model_folder(model_id))) == made:", "if True:", TESTS + "a_model_damaged_before_its_run_was_finished_is_replaced"),
+    Guard("unfinished logged models deleted", SERVING, "        client.delete_logged_model(unfinished.model_id)\n", "        pass\n", TESTS + "a_model_registered_before_the_kill_is_found_again"),
+    Guard("stored equals written", RECORD, "if digest(folder_digests(path)) != made:", "if False:", TESTS + "what_is_stored_must_be_what_was_written"),
+    Guard("curve logged once", RECORD, "if step > self.logged[name]:", "if True:", TESTS + "a_curve_is_not_logged_twice"),
+    Guard("origin logged last of all, or again", "tasks/parent.py", "if ORIGIN not in run.data.tags:", "if not found:", TESTS + "a_parent_run_killed_as_it_was_opened_gets_its_origin"),
+    Guard("store renamed when whole", "tasks/parent.py", 'scratch = database.with_suffix(".unfinished")', "scratch = database", TESTS + "the_store_is_there_whole_or_not_at_all"),
+    Guard("rows renamed when whole", "factloop/corpora/rows.py", 'path.with_name(path.name + ".unfinished")', "path", TESTS + "rows_are_written_whole_or_not_at_all"),
+    Guard("checkpoint renamed when whole", CHECKPOINTS, 'scratch = folder / "unfinished"', 'scratch = folder / f"step-{step:08d}.0"', TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
+    Guard("checkpoint synced before its seal", CHECKPOINTS, "        sync(scratch / name)\n", "        pass\n", TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
+    Guard("last checkpoint kept until the next is whole", CHECKPOINTS, "    scratch.mkdir()\n", '    scratch.mkdir()\n    for older in folder.glob("step-*"):\n        shutil.rmtree(older)\n', TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
+    Guard("manifest checked", CHECKPOINTS, "        if is_complete(checkpoint):\n", "        if True:\n", "tests/test_training.py::test_a_damaged_or_unfinished_checkpoint_is_passed_over"),
+    Guard("data checked against dvc.lock", DATA, 'if _md5(ROOT / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
+    Guard("dvc.lock of before a killed dvc restored", DATA, "        BEFORE.replace(LOCK)\n", "        BEFORE.unlink()\n", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
+    Guard("locks of a killed dvc removed", DATA, '        (ROOT / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)\n', "", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
+    Guard("never two dvc at once", DATA, 'with lease("dvc", wait=600):', "if True:", TESTS + "never_two_dvc_at_once"),
+    Guard("contract checked until it held", "tasks/table_qa.py", "HELD not in client.get_run(done.run_id).data.tags:", "not done.reused:", "tests/test_damage.py::test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again"),
+    Guard("one run of a profile at a time", "flows/retrain.py", 'with lease(f"retrain-{profile.name}"), prefect_api():', "with prefect_api():", "tests/test_fault.py::test_two_runs_at_once_one_goes_on_and_the_other_says_why"),
+    Guard("one Prefect server at a time", "tasks/server.py", "with _alone(), _own() as url", "with _own() as url", "tests/test_fault.py::test_a_run_of_another_profile_waits_for_the_first_to_end"),
+)  # fmt: skip
+
+
+def passes(clone: Clone, test: str) -> bool:
+    result = clone.run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test)
+    if result.returncode not in (0, 1):
+        raise SystemExit(f"{test} could not be run:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+    return result.returncode == 0
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        clone = Clone(Path(scratch) / "clone")
+        with_guards = {test: passes(clone, test) for test in dict.fromkeys(guard.test for guard in GUARDS)}
+        outcomes = []
+        for guard in GUARDS:
+            path = clone.folder / guard.file
+            source = path.read_text()
+            if source.count(guard.old) != 1:
+                raise SystemExit(f"{guard.name}: {guard.file} has {source.count(guard.old)} times {guard.old!r}, not once")
+            path.write_text(source.replace(guard.old, guard.new))
+            caught = with_guards[guard.test] and not passes(clone, guard.test)
+            path.write_text(source)
+            outcomes.append({"guard": guard.name, "file": guard.file, "test": guard.test, "caught": caught})
+            print(f"{'caught' if caught else 'MISSED':7} {guard.name}", flush=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    caught = sum(bool(outcome["caught"]) for outcome in outcomes)
+    result = {"command": "python -m benchmarks.guards", "commit": commit, "caught": caught, "of": len(GUARDS), "guards": outcomes}
+    (ROOT / "benchmarks" / "results" / "guards.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{caught} of {len(GUARDS)} guards are caught by their test")
+    return 0 if caught == len(GUARDS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

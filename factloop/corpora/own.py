@@ -1,0 +1,187 @@
+"""A person's own file: JSONL or CSV of documents and summaries, or of tables and questions.
+
+The whole file is read and checked before anything else happens. What breaks a rule raises BadRow
+with the file, the line at which the row starts, and the rule.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from .rows import BadRow, Row, Rule, as_object, decoded, lines, parsed, raw_lines
+
+Kind = Literal["summaries", "tables"]
+COLUMNS = ("id", "document", "summary", "reference", "question", "table", "answer")
+"""What a file may have; `columns` maps these to the file's own names where those differ."""
+CSV, JSONL = (".csv", ".csv.gz"), (".jsonl", ".jsonl.gz")
+NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def read_own(
+    path: Path, kind: Kind | None = None, columns: Mapping[str, str] | None = None, written: bool = True
+) -> tuple[Kind, list[Row]]:
+    """The kind of the file, told from its columns where none is given, and its rows.
+
+    Rows of summaries have id, document, summary and reference; rows of tables id, question, title,
+    header, rows, answer and reference. `reference` may be None. With `written` false `summary` and
+    `answer` are not read and None: a model is to write them. Rows of a file without ids are called by
+    their lines.
+    """
+    named = {name: name for name in COLUMNS} | dict(columns or {})
+    found = _numbered(path)
+    if not found:
+        raise BadRow(path, 1, "the file has no rows")
+    kind = kind or _kind(path, *found[0], named)
+    rows = []
+    seen: dict[str, int] = {}
+    for number, fields in found:
+        try:
+            missing = [name for name in (columns or {}).values() if name not in fields]
+            if missing:
+                raise Rule(f"there is no field {missing[0]!r}; there are {sorted(fields)}")
+            row: Row = {"id": _id(fields[named["id"]]) if named["id"] in fields else str(number)}
+            row |= _summary(fields, named, written) if kind == "summaries" else _question(path, fields, named, written)
+            row["reference"] = _text(fields, named["reference"]) if fields.get(named["reference"]) not in (None, "") else None
+            if row["id"] in seen:
+                raise Rule(f"the id {row['id']!r} is that of row {seen[row['id']]} too")
+        except Rule as rule:
+            raise BadRow(path, number, str(rule)) from None
+        seen[row["id"]] = number
+        rows.append(row)
+    return kind, rows
+
+
+def _numbered(path: Path) -> list[tuple[int, Row]]:
+    """The rows of a file as its format gives them, each with the line at which it starts."""
+    if path.name.endswith(CSV):
+        return list(_csv_rows(path))
+    if not path.name.endswith(JSONL):
+        raise BadRow(path, 1, f"the file's name must end with one of {', '.join(JSONL + CSV)}")
+    found = []
+    for number, line in lines(path):
+        try:
+            found.append((number, as_object(line)))
+        except Rule as rule:
+            raise BadRow(path, number, str(rule)) from None
+    return found
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    cells = _csv_lines(path)
+    start, header = next(cells, (1, []))
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise BadRow(path, start, f"the header names {', '.join(map(repr, twice))} more than once")
+    for number, line in cells:
+        if len(line) != len(header):
+            raise BadRow(path, number, f"{len(line)} fields where the header has {len(header)}")
+        yield number, dict(zip(header, line, strict=True))
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row that is not blank, with the line at which it starts."""
+
+    def texts() -> Iterator[str]:
+        for number, line in enumerate(raw_lines(path), 1):
+            try:
+                yield decoded(line)
+            except Rule as rule:
+                raise BadRow(path, number, str(rule)) from None
+
+    csv.field_size_limit(sys.maxsize)  # a document is one field here, and the default is 128 KB
+    reader = csv.reader(texts(), strict=True)
+    start = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise BadRow(path, start, f"not CSV ({error})") from None
+
+
+def _kind(path: Path, number: int, first: Row, named: Mapping[str, str]) -> Kind:
+    document, question = named["document"] in first, named["question"] in first
+    if document == question:
+        which = "both" if document else "neither"
+        raise BadRow(
+            path, number, f"{which} {named['document']!r} and {named['question']!r} among its fields {sorted(first)}: "
+            "say which field is which (--document, --question), or the kind (--kind)",
+        )  # fmt: skip
+    return "summaries" if document else "tables"
+
+
+def _summary(fields: Row, named: Mapping[str, str], written: bool) -> Row:
+    return {"document": _text(fields, named["document"]), "summary": _text(fields, named["summary"]) if written else None}
+
+
+def _question(path: Path, fields: Row, named: Mapping[str, str], written: bool) -> Row:
+    question = {"question": _text(fields, named["question"]), "answer": _text(fields, named["answer"]) if written else None}
+    return question | _table(path, fields, named["table"])
+
+
+def _id(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise Rule(f"its id is {value!r:.40}, neither text nor a whole number")
+    return _clean("id", str(value))
+
+
+def _text(fields: Row, name: str) -> str:
+    if name not in fields:
+        raise Rule(f"there is no field {name!r}; there are {sorted(fields)}")
+    value = fields[name]
+    if not isinstance(value, str):
+        raise Rule(f"field {name!r} is {'null' if value is None else f'a {type(value).__name__}'}, not text")
+    if not value.strip():
+        raise Rule(f"field {name!r} is empty")
+    return _clean(name, value)
+
+
+def _clean(name: str, text: str) -> str:
+    strange = NO_TEXT.search(text)
+    if strange:
+        raise Rule(f"field {name!r} has the control character U+{ord(strange.group()):04X} (character {strange.start() + 1})")
+    return text.strip()
+
+
+def _table(path: Path, fields: Row, column: str) -> Row:
+    """Title, header and rows of a table given as an object, as a list of rows, as either in JSON, or as a file."""
+    titles = [fields.get(name) for name in ("title", "table_page_title", "table_section_title")]
+    value: Any = fields.get(column) or {name: fields[name] for name in ("header", "rows", "table_array") if fields.get(name)}
+    if isinstance(value, str):
+        value = parsed(value) if value.lstrip()[:1] in ("{", "[") else _table_file(path.resolve().parent, value)
+    if isinstance(value, dict):
+        titles = [value["title"]] if value.get("title") else titles
+        parts = {name: parsed(part) if isinstance(part, str) else part for name, part in value.items() if name != "title"}
+        rows = parts.get("rows")
+        value = parts.get("table_array") or [parts.get("header"), *(rows if isinstance(rows, list) else [])]
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(line, list) and line for line in value):
+        raise Rule(f"no table in field {column!r}: an object with header and rows, a list of rows, or the path of a .csv file is asked")
+    for index, line in enumerate(value[1:], 1):
+        if len(line) != len(value[0]):
+            raise Rule(f"row {index} of its table has {len(line)} cells where the header has {len(value[0])}")
+    header, *body = ([_cell(cell) for cell in line] for line in value)
+    return {"title": _clean("title", ": ".join(str(title) for title in titles if title)), "header": header, "rows": body}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | dict):
+        raise Rule(f"a cell of its table is a {type(value).__name__}, neither text nor a number")
+    return _clean("table", "" if value is None else str(value))
+
+
+def _table_file(folder: Path, name: str) -> list[list[str]]:
+    """A table from a CSV file in the folder of the file that names it, or below."""
+    try:
+        file = (folder / name).resolve()
+        inside = file.is_relative_to(folder) and file.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a ring of links
+        inside = False
+    if not inside or file.suffix != ".csv":
+        raise Rule(f"its table {name[:100]!r} is neither JSON nor a .csv file in {folder} or below")
+    return [cells for _, cells in _csv_lines(file)]

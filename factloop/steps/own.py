@@ -1,0 +1,138 @@
+"""Judge a person's own rows: summaries against their documents, answers against their tables.
+
+Rows are as `corpora.own` reads them. A row that a judge cannot take has a status that says why,
+and no score by it; the other rows are judged as ever.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..corpora.rows import Row, read_rows, write_rows
+from ..decoding import beam_search
+from ..judges.meteor import meteor, meteor_statistics
+from ..judges.overlap import marked_words, overlap_features
+from ..judges.quals import quals
+from ..judges.text import bleu, bleu_statistics, rouge
+from ..seq2seq import Seq2Seq
+from ..settings import QualsSettings
+from ..statistics import interval
+from ..tables.model import TableQA
+from ..training import Progress
+
+PIECES = 64  # of the judge's window that a document may fill; what is longer takes minutes a row
+LETTERS = 10_000  # of an output or a reference: ROUGE-L takes time by the product of both
+MATCHES = 50_000  # of a word in the output with one in the reference: METEOR takes seconds at this, and then all memory
+BASELINES = ("unigrams", "bigrams", "trigrams", "values")
+
+
+def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
+    """Inputs `rows`, `qagen` (the gate judge), and `model` where it is to write the summaries.
+
+    QUALS, word overlap with the document and, for rows with a reference, ROUGE, BLEU and METEOR.
+    """
+    rows = list(read_rows(inputs["rows"]))
+    if "model" in inputs:
+        model = Seq2Seq.load(inputs["model"], config["device"])
+        written = beam_search(model, [[row["document"]] for row in rows], "summaries")
+        rows = [row | {"summary": text} for row, text in zip(rows, written, strict=True)]
+    examples = [_example(row, row["document"], row["summary"]) for row in rows]
+    totals = _against_references(examples)
+    judge = Seq2Seq.load(inputs["qagen"], config["device"])
+    for example in examples:
+        _fits(example, judge)
+    fit = [example for example in examples if example["status"] == "scored"]
+    settings = replace(QualsSettings(**config["quals"]), pieces=PIECES)
+    verdicts = quals(judge, [example["document"] for example in fit], [example["output"] for example in fit], settings, progress.name)
+    for example, verdict in zip(fit, verdicts, strict=True):
+        example["status"] = verdict.status
+        example["scores"] |= {"quals": verdict.mean, "quals_worst": verdict.worst}
+        example["evidence"] = sorted((asdict(pair) for pair in verdict.pairs), key=lambda pair: pair["document"] - pair["summary"])
+    asked = [float(not verdict.pairs) for verdict in verdicts]
+    metrics = {"no_evidence": asdict(interval(asked))} if asked else {}
+    return _finish(out, examples, ("quals", "quals_worst")) | totals | metrics
+
+
+def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
+    """Inputs `rows`, and `model` where it is to write the answers.
+
+    Overlap with the table's title, header and cells, the share of the answer's values found there
+    among it, and for rows with a reference ROUGE, BLEU and METEOR. Not QUALS: its judge learns to
+    ask about sentences, and a table is none.
+    """
+    rows = list(read_rows(inputs["rows"]))
+    if "model" in inputs:
+        written = TableQA.load(inputs["model"], config["device"]).answer(rows, "long")
+        rows = [row | {"answer": text} for row, text in zip(rows, written, strict=True)]
+    texts = [". ".join([row["title"], *(", ".join(line) for line in [row["header"], *row["rows"]])]) for row in rows]
+    examples = [_example(row, text, row["answer"]) for row, text in zip(rows, texts, strict=True)]
+    return _against_references(examples) | _finish(out, examples, ())
+
+
+def _example(row: Row, source: str, output: str) -> Row:
+    """One row of the result, with the baselines that are always there."""
+    kept = {name: value for name, value in row.items() if name not in ("summary", "answer")}
+    example = kept | {"output": output, "status": "scored", "evidence": [], "scores": dict.fromkeys(BASELINES)}
+    example["marked"] = marked_words(source, output)
+    if not output.strip():
+        return example | {"status": "empty: the model wrote nothing"}
+    found = overlap_features(source, output)
+    example["scores"] = {name: found[name] for name in BASELINES}
+    for name, text in (("output", output), ("reference", row["reference"] or "")):
+        if len(text) > LETTERS:
+            example["status"] = f"too long: {name} of {len(text)} characters, at most {LETTERS} are compared"
+    counts = [Counter(text.lower().split()) for text in (output, row["reference"] or "")]
+    if (matches := sum(count * counts[1][word] for word, count in counts[0].items())) > MATCHES:
+        example["status"] = f"too long: output and reference match in {matches} pairs of words, at most {MATCHES} are compared"
+    return example
+
+
+def _fits(example: Row, judge: Seq2Seq) -> None:
+    """The status of what the judge cannot read whole; of a cut text its score would be silent."""
+    if example["status"] != "scored":
+        return
+    room = judge.window.source - 1
+    summary = len(judge.ids([[example["output"]]], 10**9)[0]) - 1
+    if summary > room:
+        example["status"] = f"too long: summary of {summary} tokens, the judge reads {room}"
+        return
+    pieces = len(judge.pieces(example["document"]))
+    if pieces > PIECES:
+        example["status"] = f"too long: document of {pieces} windows of {room} tokens, the judge reads {PIECES}"
+
+
+def _against_references(examples: Sequence[Row]) -> dict[str, Any]:
+    """ROUGE and METEOR into the examples that have a reference; corpus BLEU and METEOR as metrics."""
+    given = [example for example in examples if example["reference"] and not example["status"].startswith("too long")]
+    if not given:
+        return {}
+    references, outputs = [example["reference"] for example in given], [example["output"] for example in given]
+    matches = meteor_statistics(references, outputs)
+    scores = rouge(references, outputs) | {"meteor": [meteor(row) for row in matches]}
+    for index, example in enumerate(given):
+        example["scores"] |= {name: values[index] for name, values in scores.items()}
+    statistics: tuple[tuple[str, Any, Callable[..., float]], ...] = (
+        ("bleu", bleu_statistics(references, outputs), bleu),
+        ("meteor", matches, meteor),
+    )
+    return {name: asdict(interval(table, statistic)) for name, table, statistic in statistics}
+
+
+def _finish(out: Path, examples: Sequence[Row], judged: Sequence[str]) -> dict[str, Any]:
+    """Write the examples, each with the same scores in the same order; their means with intervals."""
+    names = list(dict.fromkeys([*judged, *(name for example in examples for name in example["scores"])]))
+    for example in examples:
+        example["scores"] = {name: example["scores"].get(name) for name in names}
+    write_rows(out / "examples.jsonl", examples)
+    metrics: dict[str, Any] = {"examples": len(examples), "scored": sum(example["status"] == "scored" for example in examples)}
+    for name in names:
+        values = [np.nan if example["scores"][name] is None else example["scores"][name] for example in examples]
+        if name != "meteor" and not np.isnan(values).all():  # METEOR is of the whole, not a mean
+            metrics[name] = asdict(interval(values))
+    return metrics

@@ -1,0 +1,63 @@
+"""What a person is told when a verb cannot go on: one paragraph, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from factloop.corpora.rows import BadRow
+from factloop.java import JavaFailed
+
+from .contracts import ContractBroken
+from .data import DataFailed
+from .environment import ROOT, STATE
+from .memo import Conflict
+from .profiles import ProfileError
+from .record import Damaged
+from .server import ServerFailed
+
+TOLD = (ProfileError, DataFailed, Conflict, Damaged, ContractBroken, BadRow, ServerFailed, JavaFailed)
+LITTLE = 1 << 20  # bytes free, below which SQLite, Prefect and safetensors fail, each with words of its own
+DISK = {
+    errno.ENOSPC: "no space left", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file may not grow so large (ulimit -f)",
+    errno.EROFS: "read-only", errno.EACCES: "not writable", errno.EPERM: "not writable",
+}  # fmt: skip
+# How those reach a person who is told by another process, by SQLite or by safetensors.
+WORDS = {
+    "No space left on device": errno.ENOSPC, "disk is full": errno.ENOSPC, "File too large": errno.EFBIG,
+    "Read-only file system": errno.EROFS, "readonly database": errno.EROFS,
+}  # fmt: skip
+
+
+def _disk_trouble(error: BaseException | None) -> str | None:
+    """Why the disk does not take what is written, if that is what an error comes from."""
+    while error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{error.filename or STATE}: {DISK[error.errno]}"
+        for words, number in WORDS.items():
+            if words in str(error):
+                return f"{ROOT}: {DISK[number]}"
+        error = error.__cause__ or error.__context__
+    return f"{STATE}: {DISK[errno.ENOSPC]}" if STATE.exists() and shutil.disk_usage(STATE).free < LITTLE else None
+
+
+@contextmanager
+def told(verb: str, *own: type[Exception]) -> Iterator[None]:
+    """Exit with 2 and one paragraph for what a person can mend, `own` included; anything else is a defect, and raised."""
+    try:
+        yield
+    except Exception as error:
+        from factloop.training import TrainingDiverged  # not at import: torch
+
+        trouble = _disk_trouble(error)
+        known = isinstance(error, (*TOLD, *own, TrainingDiverged))
+        if not trouble and not known:
+            raise
+        text = str(error) if known else ""
+        if trouble:
+            text = f"{text}\n{trouble}; make room or allow writing, and start this again: it goes on where it was".strip()
+        print(f"{verb}: {text}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,155 @@
+"""A person's own file judged: which judge and model, the run, the table of scores, the report."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from prefect import task
+
+from factloop.corpora.own import Kind
+from factloop.corpora.rows import Row, write_rows
+
+from .environment import STATE
+from .gate import examples
+from .judges import judge_keys
+from .keys import file_digest
+from .memo import Context, Done, once, recall_version
+from .parent import experiment_id, git
+from .profiles import Profile
+from .report import page, save_page
+from .serving import aliased
+
+WRITERS: dict[Kind, str] = {"summaries": "summarizer", "tables": "table-qa"}
+SHOWN = 20  # examples in the report, worst first
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
+
+
+class NotReady(ValueError):
+    """A judge or a model that is asked for is not there."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What is to be judged, and by what."""
+
+    name: str
+    """Of the person's file."""
+    kind: Kind
+    profile: Profile
+    rows: tuple[str, str]
+    """The rows as they were read, in a file of the state folder, and its SHA-256."""
+    judge: Done | None
+    """For summaries: the gate judge of the profile."""
+    model: Done | None
+    """What writes the summaries or answers, where they are not the person's."""
+    writer: str
+
+
+def prepare_own(name: str, kind: Kind, rows: list[Row], profile: Profile, model: str | None) -> Own:
+    """Find judge and model, keep the rows as an input; NotReady says what is missing."""
+    judge = None
+    if kind == "summaries":
+        version = aliased(MlflowClient(), f"{profile.name}-qagen", "gate")
+        if version is None:
+            raise NotReady(f"profile {profile.name} has no judge yet: python -m flows.train_judges --profile {profile.name}")
+        judge = recall_version("qagen-gate", version, f"python -m flows.train_judges --profile {profile.name} --replace makes others")
+    writer, found = _find_model(profile, kind, model) if model else ("the file", None)
+    scratch = STATE / "own" / f"{os.getpid()}.jsonl"  # a run beside this one has its own
+    write_rows(scratch, rows)
+    digest = file_digest(scratch)
+    path = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
+    return Own(name, kind, profile, (str(path), digest), judge, found, writer)
+
+
+def _find_model(profile: Profile, kind: Kind, name: str) -> tuple[str, Done]:
+    """A registered model of this kind: `models:/name@alias`, `models:/name/version`, or the profile's champion."""
+    uri = name if name.startswith("models:/") else f"models:/{profile.name}-{name}@champion"
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+    if not parts:
+        raise NotReady(f"--model {name!r}: write models:/NAME@ALIAS, models:/NAME/VERSION, or {WRITERS[kind]}")
+    registered, alias, number = parts.groups()
+    if not registered.endswith(f"-{WRITERS[kind]}"):
+        raise NotReady(f"--model {name!r}: {kind} need a model called <profile>-{WRITERS[kind]}, this is {registered!r}")
+    client = MlflowClient()
+    try:
+        version = aliased(client, registered, alias) if alias else client.get_model_version(registered, number)
+    except MlflowException as error:
+        raise NotReady(f"--model {name!r}: {error.message}") from None
+    if version is None:
+        raise NotReady(f"--model {name!r}: there is no {uri}; python -m flows.retrain --profile {profile.name} makes one")
+    return f"models:/{registered}/{version.version}", recall_version(WRITERS[kind], version, "restore its files, or name another version")
+
+
+@task(task_run_name="evaluate")
+def judge_rows(own: Own) -> Done:
+    from factloop.steps import own as steps
+
+    profile = own.profile
+    tags = {"profile": profile.name, "data_version": own.rows[1], "git_commit": git("rev-parse", "HEAD"), "model": own.writer}
+    tags |= {"judge_keys": judge_keys(own.judge)} if own.judge else {}
+    context = Context(experiment_id(profile.name), "", profile.name, profile.device, profile.threads, tags)
+    inputs: dict[str, Done | tuple[str, str]] = {"rows": own.rows}
+    inputs |= {label: done for label, done in (("qagen", own.judge), ("model", own.model)) if done}
+    if own.kind == "tables":
+        return once(context, "evaluate", steps.evaluate_answers, config={}, inputs=inputs)
+    return once(context, "evaluate", steps.evaluate_summaries, config={"quals": profile.judges.quals.__dict__}, inputs=inputs)
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula: an apostrophe before what it might."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def write_scores(done: Done, path: Path) -> None:
+    """One row per row of the person's file, in its order; whole or not at all."""
+    scratch = path.with_name(path.name + ".unfinished")
+    rows = examples(done)
+    names = list(rows[0]["scores"])
+    asked = ("question", "answer") if "quals" in names else ()
+    try:
+        with scratch.open("w", encoding="utf-8", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["id", "status", *names, *(f"worst_{name}" for name in asked), "output"])
+            for row in rows:
+                worst = row["evidence"][0] if row["evidence"] else {}
+                scores = ["" if (value := row["scores"][name]) is None else f"{value:.6g}" for name in names]
+                texts = [*(worst.get(name, "") for name in asked), row["output"]]
+                table.writerow([harmless(row["id"]), row["status"], *scores, *map(harmless, texts)])
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@task(task_run_name="report")
+def write_pages(own: Own, done: Done, scores: Path) -> Path:
+    """The table of scores and the report, both kept with the run; returns the report's path."""
+    write_scores(done, scores)
+    rows = examples(done)
+    path = STATE / "reports" / f"evaluate-{done.run_id}.html"
+    names = [name for name in done.metrics if f"{name}.low" in done.metrics]
+    save_page(
+        path, page("evaluate.html.jinja", own=own, done=done, names=names, rows=sorted(rows, key=_badness)[:SHOWN], statuses=statuses(rows))
+    )
+    client = MlflowClient()
+    for file, folder in ((path, None), (scores, "scores")):
+        client.log_artifact(done.run_id, str(file), folder)
+    return path
+
+
+def _badness(row: Row) -> tuple[Any, ...]:
+    """Worst first: by QUALS, then by the share of values and words that are in the source."""
+    scores = row["scores"]
+    return tuple((scores.get(name) is None, scores.get(name) or 0) for name in ("quals", "values", "unigrams", "rougeL"))
+
+
+def statuses(rows: list[Row]) -> dict[str, int]:
+    """How many rows have each status, numbers in it left out."""
+    kinds = [row["status"].partition(":")[0].replace("_", " ") for row in rows]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}

@@ -180,6 +180,15 @@ def test_a_failed_stage_overwrites_nothing(toy: Toy, tmp_path: Path) -> None:
     assert file_digest(tmp_path / "data" / "toy" / "ingested" / "documents.jsonl") == before
 
 
+def test_data_docs_that_cannot_be_written_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contracts, "STATE", tmp_path)
+    row = {"id": "a", "document": "Mara won the race in Oslo. " * 10, "summary": "Mara won in Oslo on a cold day."}
+    (tmp_path / "data-docs" / "toy" / "summaries").mkdir(parents=True)
+    (tmp_path / "data-docs" / "toy" / "summaries" / "validations").write_text("a file in the way of a folder")
+    with pytest.raises(NotADirectoryError):
+        contracts.check("summaries", [row], "here", "toy")
+
+
 def test_bad_rows_are_set_aside_with_their_reasons_as_far_as_the_profile_allows(toy: Toy, tmp_path: Path) -> None:
     bad = [*ROWS, "{", json.dumps(document(41, summary=" ")), json.dumps(document(42, summary="?!?!?!")), json.dumps(document(43))]
     profile = toy(quarantine=0.1, documents="\n".join(bad).encode())

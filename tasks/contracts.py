@@ -56,8 +56,11 @@ class _Raise(logging.Handler):
 @contextmanager
 def _whole_docs() -> Iterator[None]:
     """Great Expectations logs what keeps it from writing a page of Data Docs, and goes on without that page: here it is raised."""
-    logger, handler = logging.getLogger("great_expectations.render.renderer"), _Raise(logging.ERROR)
+    from great_expectations.render.renderer.site_builder import logger
+
+    handler = _Raise(logging.ERROR)
     logger.addHandler(handler)
+    logger.disabled = False  # which a library that configures logging may have made it
     try:
         yield
     finally:

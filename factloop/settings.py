@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 STRICT = {"extra": "forbid"}  # what pydantic is told where a profile embeds these classes
 
@@ -92,9 +93,10 @@ class QualsSettings(Checked):
     pairs: int = 10
     """Rounds over distinct answers stop once so many pairs are kept (published)."""
     batch_size: int = 64
-    pieces: int = 1
-    """The most pieces of the judge's window that a document is read in: each pair is scored given the
-    piece that bears it out best. With 1 a longer document is cut at its end."""
+    pieces: int = 64
+    """The most windows of the judge that a document may fill; a longer one is not judged, and says so."""
+    summary_side: Literal["rescored", "beam"] = "rescored"
+    """Likelihoods given the summary by teacher forcing, or the score of the beam with its penalties (published)."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def write_scores(done: Done, path: Path) -> None:
             table = csv.writer(stream)
             table.writerow(["id", "status", *names, *(f"worst_{name}" for name in asked), "output"])
             for row in rows:
-                worst = row["evidence"][0] if row["evidence"] else {}
+                worst: Row = next(iter(row["evidence"].get("quals", [])), {})
                 scores = ["" if (value := row["scores"][name]) is None else f"{value:.6g}" for name in names]
                 texts = [*(worst.get(name, "") for name in asked), row["output"]]
                 table.writerow([harmless(row["id"]), row["status"], *scores, *map(harmless, texts)])

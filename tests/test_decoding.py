@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
 from factloop.base import from_scratch
 from factloop.decoding import diverse_beam_search, score_targets
-from factloop.judges.quals import keep_pairs, quals
-from factloop.seq2seq import SEP, Seq2Seq
-from factloop.settings import Network, QualsSettings, Window
+from factloop.seq2seq import Seq2Seq
+from factloop.settings import Network, Window
 
 pytestmark = pytest.mark.invariant
 TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}." for n in range(30)]
@@ -74,10 +71,11 @@ def test_hypotheses_do_not_depend_on_the_batch(model: Seq2Seq) -> None:
     assert [h.ids for h in together[0]] == [h.ids for h in alone[0]]
 
 
-def test_scores_equal_those_of_one_target_at_a_time(model: Seq2Seq) -> None:
+def test_scores_equal_those_of_one_target_at_a_time(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factloop.decoding.score.LOGITS", 0)  # one target at a time through the decoder
     sources = model.sources([[TEXTS[0]], ["Mara wrote."]])
     targets = [model.targets([[TEXTS[1]], ["book"]]), model.targets([[TEXTS[2]]])]
-    found = score_targets(model, sources, targets, rows=2)
+    found = score_targets(model, sources, targets)
     for source, group, likelihoods in zip(sources, targets, found, strict=True):
         for target, likelihood in zip(group, likelihoods, strict=True):
             ids = torch.tensor([target])
@@ -86,53 +84,3 @@ def test_scores_equal_those_of_one_target_at_a_time(model: Seq2Seq) -> None:
             expected = logp[0, torch.arange(len(target)), ids[0]].tolist()
             assert likelihood.tokens == pytest.approx(expected, abs=1e-4)
             assert likelihood.mean == pytest.approx(sum(expected) / len(expected), abs=1e-4)
-
-
-def test_filters_keep_well_formed_pairs_round_robin_over_answers(model: Seq2Seq) -> None:
-    from factloop.decoding import Hypothesis
-
-    def hypothesis(score: float, *parts: str) -> Hypothesis:
-        return Hypothesis(model.ids([list(parts)], 40)[0][:-1], score)
-
-    found = [
-        hypothesis(-1, "book one", SEP, "Mara"),
-        hypothesis(-2, "book two", SEP, "Mara"),
-        hypothesis(-1, "book one", SEP, "Mara"),  # a repeat
-        hypothesis(-3, "book three", SEP, "wrote"),
-        hypothesis(-4, "no separator"),
-        hypothesis(-5, "two", SEP, "of", SEP, "them"),
-        hypothesis(-6, "answer elsewhere", SEP, "Jonas"),
-    ]
-    kept = keep_pairs(model, found, "MARA WROTE it", 3)
-    assert [(question, answer) for question, answer, _ in kept] == [("book one", "Mara"), ("book three", "wrote"), ("book two", "Mara")]
-    assert len(keep_pairs(model, found, "mara wrote", 1)) == 2  # the first round is always whole
-
-
-def test_a_summary_about_which_nothing_can_be_asked_has_no_evidence_and_no_score(model: Seq2Seq) -> None:
-    verdict = quals(model, ["Mara wrote."], ["zzz"], QualsSettings(groups=2, max_length=6))[0]
-    assert (verdict.status, verdict.mean, verdict.worst) == ("no_evidence", None, None)
-    with pytest.raises(ValueError, match="2 documents but 1 summaries"):
-        quals(model, ["a", "b"], ["c"], QualsSettings())
-
-
-def test_a_document_read_in_pieces_bears_out_what_its_best_piece_does(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
-    from factloop.decoding import Hypothesis
-
-    targets = [[*model.ids([["who", SEP, name]], 40)[0][:-1], model.eos] for name in ("Mara", "book")]
-    asked = [Hypothesis(ids[:-1], -1.0) for ids in targets]
-    module = importlib.import_module("factloop.judges.quals")  # its name is the function's too
-    monkeypatch.setattr(module, "diverse_beam_search", lambda qagen, source, *rest: [asked] * len(source))
-    long, short = " ".join(TEXTS), TEXTS[0]
-    pieces = model.pieces(long)
-    assert len(pieces) > 3 and all(len(piece) <= 40 and piece[-1] == model.eos for piece in pieces)
-    whole = model.ids([[long]], 10**6)[0][:-1]
-    step = 39 - 39 // 4
-    assert [token for piece in pieces[:-1] for token in piece[:step]] + pieces[-1][:-1] == whole
-    whole_read = quals(model, [long, short], ["Mara wrote a book"] * 2, QualsSettings(pieces=len(pieces)))
-    cut = quals(model, [long, short], ["Mara wrote a book"] * 2, QualsSettings())
-    for index, pair in enumerate(whole_read[0].pairs):
-        by_piece = [score_targets(model, [piece], [[targets[index]]])[0][0].mean for piece in pieces]
-        assert pair.document == pytest.approx(max(by_piece), abs=1e-4)
-        assert cut[0].pairs[index].document == pytest.approx(by_piece[0], abs=1e-4)
-    for one, other in zip(whole_read[1].pairs, cut[1].pairs, strict=True):
-        assert one.document == pytest.approx(other.document, abs=1e-6)  # it fits the window

@@ -10,6 +10,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from ..seq2seq import Seq2Seq
 
+LOGITS = 1 << 26  # at once: 256 MiB in float32
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -23,17 +25,13 @@ class Likelihood:
 
 
 @torch.inference_mode()
-def score_targets(
-    seq2seq: Seq2Seq, sources: Sequence[list[int]], targets: Sequence[Sequence[list[int]]], rows: int = 512
-) -> list[list[Likelihood]]:
-    """For each source the likelihood of each of its targets, all given as ids with end token.
-
-    At most `rows` targets go through the decoder at once.
-    """
+def score_targets(seq2seq: Seq2Seq, sources: Sequence[list[int]], targets: Sequence[Sequence[list[int]]]) -> list[list[Likelihood]]:
+    """For each source the likelihood of each of its targets, all given as ids with end token."""
     source = seq2seq.pad_batch(sources)
     states, mask = seq2seq.encode(source), (source != seq2seq.pad).long()
     flat = [(index, target) for index, group in enumerate(targets) for target in group]
     order = sorted(range(len(flat)), key=lambda position: len(flat[position][1]))
+    rows = LOGITS // (max((len(target) for _, target in flat), default=1) * len(seq2seq.tokenizer)) + 1
     scored: dict[int, Likelihood] = {}
     for begin in range(0, len(order), rows):
         part = order[begin : begin + rows]
@@ -46,8 +44,9 @@ def score_targets(
             decoder_input_ids=torch.cat([start, target[:, :-1]], 1),
             use_cache=False,
         ).logits
-        logp = logits.float().log_softmax(-1).gather(-1, target[..., None])[..., 0].tolist()
-        for position, line in zip(part, logp, strict=True):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logp = logits.gather(-1, target[..., None])[..., 0] - logits.logsumexp(-1)
+        for position, line in zip(part, logp.tolist(), strict=True):
             scored[position] = Likelihood(line[: len(flat[position][1])])
     result: list[list[Likelihood]] = [[] for _ in sources]
     for position, (index, _) in enumerate(flat):

@@ -6,7 +6,7 @@ In: lists of strings (documents, summaries, references). Out: a score and its ev
 from .meteor import meteor, meteor_statistics
 from .overlap import overlap_features
 from .qagen import train_qagen
-from .quals import Quals, QualsPair, ask, quals
+from .quals import Quals, QualsPair, ask, quals, quals_stream
 from .text import bleu, bleu_statistics, rouge
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "meteor_statistics",
     "overlap_features",
     "quals",
+    "quals_stream",
     "rouge",
     "train_qagen",
 ]

@@ -5,20 +5,38 @@ forcing given the summary and given the document; the score is the mean over pai
 (log-likelihood under the document - under the summary), each a mean per token over question,
 separator, answer and end. Towards 0 is consistent; a pair that the document does not bear out
 pulls the score down. The published code reuses the beam score, penalties included, on the
-summary side; here both sides are scored alike.
+summary side (`summary_side="beam"`); by default both sides are scored alike. A document longer
+than the judge's window is read in overlapping pieces, and each pair is scored given the piece
+that makes it most likely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
 
+import numpy as np
 from tqdm import tqdm
 
 from ..decoding import Hypothesis, Likelihood, diverse_beam_search, score_targets
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import QualsSettings
+from .unfit import unfit
+
+LOW = 0.2  # quantile over the pairs: one wrong detail barely moves a mean, and the worst pair of many is often a bad question
+PUNCTUATION = (".", ",", ";")  # published: these and the end are no part of an answer's likelihood
+WINDOW = 16  # batches that are sorted by length together, and all that is held at once
+
+
+@dataclass(frozen=True)
+class Token:
+    text: str
+    document: float
+    """Log-probability given the document and what comes before, in nats."""
+    summary: float
+    """The same given the summary."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +46,42 @@ class QualsPair:
     document: float
     """Mean log-likelihood per token given the document, in nats."""
     summary: float
-    """The same given the summary."""
+    """The same given the summary; with `summary_side="beam"` the beam's score per token."""
+    tokens: list[Token]
+    """Question, separator, answer and end, both sides by teacher forcing."""
+    cut: int
+    """Where the answer begins among the tokens."""
 
     @property
     def difference(self) -> float:
         return self.document - self.summary
 
+    @property
+    def answer_only(self) -> float:
+        """Log-likelihood of the answer given document less given summary, summed over its tokens (published as `ans_lm`)."""
+        return sum(token.document - token.summary for token in self.tokens[self.cut : -1] if token.text.strip() not in PUNCTUATION)
+
 
 @dataclass(frozen=True)
 class Quals:
-    """The verdict on one summary. With `no_evidence` there are no pairs and no scores."""
+    """The verdict on one summary. Without the status `scored` there are no pairs and no scores."""
 
     pairs: list[QualsPair]
+    status: str
+    """`scored`, `no_evidence` (nothing that could be asked survived the filters), or why it was not judged."""
 
     @property
-    def status(self) -> Literal["scored", "no_evidence"]:
-        return "scored" if self.pairs else "no_evidence"
+    def scores(self) -> dict[str, float | None]:
+        """Each aggregate over the pairs, None where there are none; higher is more consistent."""
+        if not self.pairs:
+            return dict.fromkeys(AGGREGATES)
+        whole = [pair.difference for pair in self.pairs]
+        answers = [pair.answer_only for pair in self.pairs]
+        values = [float(np.mean(whole)), float(np.quantile(whole, LOW)), min(whole), float(np.mean(answers)), min(answers)]
+        return dict(zip(AGGREGATES, values, strict=True))
 
-    @property
-    def mean(self) -> float | None:
-        return sum(pair.difference for pair in self.pairs) / len(self.pairs) if self.pairs else None
 
-    @property
-    def worst(self) -> float | None:
-        return min((pair.difference for pair in self.pairs), default=None)
+AGGREGATES = ("quals", "quals_low", "quals_worst", "quals_answer", "quals_answer_worst")
 
 
 def split_pair(seq2seq: Seq2Seq, ids: list[int]) -> tuple[str, str] | None:
@@ -64,21 +94,25 @@ def split_pair(seq2seq: Seq2Seq, ids: list[int]) -> tuple[str, str] | None:
     return (question, answer) if question and answer else None
 
 
-def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str, wanted: int) -> list[tuple[str, str, list[int]]]:
+Kept = tuple[str, str, Hypothesis]
+"""Question, answer and what they were read from."""
+
+
+def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str, wanted: int) -> list[Kept]:
     """The published filters: well-formed, answer in the summary, round-robin over answers.
 
     Pairs are taken best score first, one per distinct answer and round, until `wanted` are
     kept; the count is checked between rounds only, so a first round is always whole.
     """
-    by_answer: dict[str, list[tuple[str, str, list[int]]]] = {}
+    by_answer: dict[str, list[Kept]] = {}
     seen = set()
     for hypothesis in sorted(hypotheses, key=lambda found: -found.score):
         parts = split_pair(seq2seq, hypothesis.ids)
         if parts is None or parts[1].lower() not in summary.lower() or parts in seen:
             continue
         seen.add(parts)
-        by_answer.setdefault(parts[1].lower(), []).append((*parts, [*hypothesis.ids, seq2seq.eos]))
-    kept: list[tuple[str, str, list[int]]] = []
+        by_answer.setdefault(parts[1].lower(), []).append((*parts, hypothesis))
+    kept: list[Kept] = []
     rounds = max(map(len, by_answer.values()), default=0)
     for index in range(rounds):
         if len(kept) >= wanted:
@@ -88,42 +122,61 @@ def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str,
 
 
 def quals(qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings, name: str = "QUALS") -> list[Quals]:
-    """Score each summary against its document, of which `settings.pieces` windows are read."""
+    """Score each summary against its document; `name` is what the progress is called."""
     if len(documents) != len(summaries):
         raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
+    return list(quals_stream(qagen, list(zip(documents, summaries, strict=True)), settings, name))
+
+
+def quals_stream(qagen: Seq2Seq, pairs: Iterable[tuple[str, str]], settings: QualsSettings, name: str = "QUALS") -> Iterator[Quals]:
+    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, `WINDOW` batches are held at once."""
     qagen.model.eval()
-    order = sorted(range(len(summaries)), key=lambda index: (len(documents[index]), len(summaries[index])))
-    result: dict[int, Quals] = {}
-    for begin in tqdm(range(0, len(order), settings.batch_size), desc=name, mininterval=5, unit="batch"):
-        part = order[begin : begin + settings.batch_size]
-        said = qagen.sources([[summaries[index]] for index in part])
-        read = [qagen.pieces(documents[index])[: settings.pieces] for index in part]
-        found = diverse_beam_search(
-            qagen, qagen.pad_batch(said), settings.groups, settings.strength, settings.min_length, settings.max_length
+    stream = iter(pairs)
+    bar = tqdm(total=len(pairs) if isinstance(pairs, Sized) else None, desc=name, mininterval=5, unit="summary")
+    while held := list(islice(stream, WINDOW * settings.batch_size)):
+        found = {index: Quals([], why) for index, pair in enumerate(held) if (why := unfit(qagen, *pair, settings.pieces))}
+        order = sorted(set(range(len(held))) - set(found), key=lambda index: tuple(map(len, held[index])))
+        for begin in range(0, len(order), settings.batch_size):
+            part = order[begin : begin + settings.batch_size]
+            found |= zip(part, _batch(qagen, [held[index] for index in part], settings), strict=True)
+            bar.update(len(part))
+        bar.update(len(held) - len(order))
+        yield from (found[index] for index in range(len(held)))
+    bar.close()
+
+
+def _batch(qagen: Seq2Seq, pairs: Sequence[tuple[str, str]], settings: QualsSettings) -> list[Quals]:
+    said = qagen.sources([[summary] for _, summary in pairs])
+    read = [qagen.pieces(document) for document, _ in pairs]
+    found = diverse_beam_search(qagen, qagen.pad_batch(said), settings.groups, settings.strength, settings.min_length, settings.max_length)
+    kept = [keep_pairs(qagen, line, summary, settings.pairs) for line, (_, summary) in zip(found, pairs, strict=True)]
+    targets = [[[*hypothesis.ids, qagen.eos] for _, _, hypothesis in group] for group in kept]
+    by_first = score_targets(qagen, [pieces[0] for pieces in read], targets)
+    by_document = [_best(qagen, *item) if len(item[0]) > 1 else item[2] for item in zip(read, targets, by_first, strict=True)]
+    by_summary = score_targets(qagen, said, targets)
+    beam = settings.summary_side == "beam"
+    verdicts = []
+    for line, group, sides in zip(found, kept, zip(by_document, by_summary, strict=True), strict=True):
+        asked = [_pair(qagen, *item, beam) for item in zip(group, *sides, strict=True)]
+        finite = all(math.isfinite(hypothesis.score) for hypothesis in line) and all(math.isfinite(pair.difference) for pair in asked)
+        verdicts.append(
+            Quals(asked, "scored" if asked else "no_evidence") if finite else Quals([], "not finite: the judge gave NaN or infinity")
         )
-        kept = [keep_pairs(qagen, line, summaries[index], settings.pairs) for line, index in zip(found, part, strict=True)]
-        targets = [[ids for _, _, ids in pairs] for pairs in kept]
-        by_first = score_targets(qagen, [pieces[0] for pieces in read], targets)
-        given = [_best(qagen, *item) if len(item[0]) > 1 else item[2] for item in zip(read, targets, by_first, strict=True)]
-        scores = zip(given, score_targets(qagen, said, targets), strict=True)
-        for index, pairs, (by_document, by_summary) in zip(part, kept, scores, strict=True):
-            result[index] = Quals(_pairs(pairs, by_document, by_summary))
-    return [result[index] for index in range(len(summaries))]
+    return verdicts
+
+
+def _pair(qagen: Seq2Seq, kept: Kept, document: Likelihood, summary: Likelihood, beam: bool) -> QualsPair:
+    question, answer, hypothesis = kept
+    texts = [qagen.tokenizer.decode([token]) for token in (*hypothesis.ids, qagen.eos)]
+    tokens = [Token(*item) for item in zip(texts, document.tokens, summary.tokens, strict=True)]
+    given = hypothesis.score / len(tokens) if beam else summary.mean
+    return QualsPair(question, answer, document.mean, given, tokens, hypothesis.ids.index(qagen.special(SEP)) + 1)
 
 
 def _best(qagen: Seq2Seq, pieces: list[list[int]], targets: list[list[int]], by_first: list[Likelihood]) -> list[Likelihood]:
-    """The likelihood of each target given the piece of its document that makes it most likely."""
+    """The likelihood of each target given the piece of its document that makes it most likely; of all, one that is no number."""
     by_piece = [by_first, *score_targets(qagen, pieces[1:], [targets] * (len(pieces) - 1))]
-    return [max(found, key=lambda likelihood: likelihood.mean) for found in zip(*by_piece, strict=True)]
-
-
-def _pairs(
-    kept: Sequence[tuple[str, str, list[int]]], by_document: Sequence[Likelihood], by_summary: Sequence[Likelihood]
-) -> list[QualsPair]:
-    return [
-        QualsPair(question, answer, document.mean, summary.mean)
-        for (question, answer, _), document, summary in zip(kept, by_document, by_summary, strict=True)
-    ]
+    return [max(found, key=lambda one: one.mean if math.isfinite(one.mean) else math.inf) for found in zip(*by_piece, strict=True)]
 
 
 def ask(qagen: Seq2Seq, passages: Sequence[str], settings: QualsSettings) -> list[tuple[str, str]]:

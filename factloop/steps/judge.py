@@ -13,14 +13,14 @@ import numpy as np
 from ..corpora.rows import read_rows, write_rows
 from ..judges.overlap import overlap_features
 from ..judges.qagen import train_qagen
-from ..judges.quals import quals
 from ..seq2seq import Seq2Seq
-from ..settings import QualsSettings, TrainingSettings
+from ..settings import TrainingSettings
 from ..statistics import auc_interval
 from ..training import Progress
 from ..world.errors import ERROR_TYPES, OVERLAP_FINDS, plant
 from ..world.generate import Fact
 from ..world.vocabulary import make_world
+from .judging import judge_pairs
 
 
 def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -51,19 +51,15 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
     """Inputs `qagen` and `summaries` (test documents of the world, clean summaries).
 
     AUC of telling clean from planted, over the types that overlap cannot find and by type, for
-    QUALS (mean and worst pair) and for each overlap feature.
+    each aggregate of QUALS and for each overlap feature.
     """
-    model = Seq2Seq.load(inputs["qagen"], config["device"])
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
     rows = list(planted(documents, config["world_seed"], config["errors_each"]))
-    verdicts = quals(
-        model, [row["document"] for row in rows], [row["summary"] for row in rows], QualsSettings(**config["quals"]), progress.name
-    )
+    verdicts = judge_pairs(config, inputs, [(row["document"], row["summary"]) for row in rows], checkpoints, progress)
     for row, verdict in zip(rows, verdicts, strict=True):
-        row["scores"] = {"quals": verdict.mean, "quals_worst": verdict.worst} | overlap_features(row["document"], row["summary"])
-        row["evidence"] = [asdict(pair) for pair in verdict.pairs]
+        row |= verdict | {"scores": verdict["scores"] | overlap_features(row["document"], row["summary"])}
     write_rows(out / "examples.jsonl", rows)
-    metrics: dict[str, Any] = {"no_evidence": float(np.mean([not verdict.pairs for verdict in verdicts]))}
+    metrics: dict[str, Any] = {"no_evidence": float(np.mean([row["scores"]["quals"] is None for row in rows]))}
     for name in rows[0]["scores"]:
         # A summary without evidence counts as the worst: nothing in it could be asked about.
         scores = {

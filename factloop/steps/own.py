@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,14 @@ from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
 from ..judges.meteor import meteor, meteor_statistics
 from ..judges.overlap import marked_words, overlap_features
-from ..judges.quals import quals
+from ..judges.quals import AGGREGATES
 from ..judges.text import bleu, bleu_statistics, rouge
 from ..seq2seq import Seq2Seq
-from ..settings import QualsSettings
 from ..statistics import interval
 from ..tables.model import TableQA
 from ..training import Progress
+from .judging import judge_pairs, status
 
-PIECES = 64  # of the judge's window that a document may fill; what is longer takes minutes a row
 LETTERS = 10_000  # of an output or a reference: ROUGE-L takes time by the product of both
 MATCHES = 50_000  # of a word in the output with one in the reference: METEOR takes seconds at this, and then all memory
 BASELINES = ("unigrams", "bigrams", "trigrams", "values")
@@ -44,19 +43,15 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
         rows = [row | {"summary": text} for row, text in zip(rows, written, strict=True)]
     examples = [_example(row, row["document"], row["summary"]) for row in rows]
     totals = _against_references(examples)
-    judge = Seq2Seq.load(inputs["qagen"], config["device"])
-    for example in examples:
-        _fits(example, judge)
     fit = [example for example in examples if example["status"] == "scored"]
-    settings = replace(QualsSettings(**config["quals"]), pieces=PIECES)
-    verdicts = quals(judge, [example["document"] for example in fit], [example["output"] for example in fit], settings, progress.name)
-    for example, verdict in zip(fit, verdicts, strict=True):
-        example["status"] = verdict.status
-        example["scores"] |= {"quals": verdict.mean, "quals_worst": verdict.worst}
-        example["evidence"] = sorted((asdict(pair) for pair in verdict.pairs), key=lambda pair: pair["document"] - pair["summary"])
-    asked = [float(not verdict.pairs) for verdict in verdicts]
+    pairs = [(example["document"], example["output"]) for example in fit]
+    for example, verdict in zip(fit, judge_pairs(config, inputs, pairs, checkpoints, progress), strict=True):
+        example["status"] = status(verdict["statuses"])
+        example["scores"] |= verdict["scores"]
+        example["evidence"] = verdict["evidence"]
+    asked = [float(example["status"].endswith("no_evidence")) for example in fit]
     metrics = {"no_evidence": asdict(interval(asked))} if asked else {}
-    return _finish(out, examples, ("quals", "quals_worst")) | totals | metrics
+    return _finish(out, examples, AGGREGATES) | totals | metrics
 
 
 def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path,
 def _example(row: Row, source: str, output: str) -> Row:
     """One row of the result, with the baselines that are always there."""
     kept = {name: value for name, value in row.items() if name not in ("summary", "answer")}
-    example = kept | {"output": output, "status": "scored", "evidence": [], "scores": dict.fromkeys(BASELINES)}
+    example = kept | {"output": output, "status": "scored", "evidence": {}, "scores": dict.fromkeys(BASELINES)}
     example["marked"] = marked_words(source, output)
     if not output.strip():
         return example | {"status": "empty: the model wrote nothing"}
@@ -91,20 +86,6 @@ def _example(row: Row, source: str, output: str) -> Row:
     if (matches := sum(count * counts[1][word] for word, count in counts[0].items())) > MATCHES:
         example["status"] = f"too long: output and reference match in {matches} pairs of words, at most {MATCHES} are compared"
     return example
-
-
-def _fits(example: Row, judge: Seq2Seq) -> None:
-    """The status of what the judge cannot read whole; of a cut text its score would be silent."""
-    if example["status"] != "scored":
-        return
-    room = judge.window.source - 1
-    summary = len(judge.ids([[example["output"]]], 10**9)[0]) - 1
-    if summary > room:
-        example["status"] = f"too long: summary of {summary} tokens, the judge reads {room}"
-        return
-    pieces = len(judge.pieces(example["document"]))
-    if pieces > PIECES:
-        example["status"] = f"too long: document of {pieces} windows of {room} tokens, the judge reads {PIECES}"
 
 
 def _against_references(examples: Sequence[Row]) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from ..contrast import select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search, sample
 from ..judges.meteor import meteor, meteor_statistics
-from ..judges.quals import Quals, quals
 from ..judges.text import bleu, bleu_statistics, rouge
 from ..seq2seq import Seq2Seq
-from ..settings import BeamSettings, ContrastSettings, QualsSettings, TrainingSettings
+from ..settings import BeamSettings, ContrastSettings, TrainingSettings
 from ..statistics import interval
 from ..training import Progress
 from ..training.pairs import train_pairs
 from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates, judge
+from .judging import judge_pairs
 
 
 def train_likelihood(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -49,23 +49,15 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
 
     With the score `rouge` S+ and S- are chosen by ROUGE-L instead, as in the published variant.
     """
-    model = Seq2Seq.load(inputs["qagen"], config["device"])
     rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
     texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
-    verdicts = iter(
-        quals(
-            model,
-            [row["document"] for row, group in zip(rows, texts, strict=True) for _ in group],
-            [text for group in texts for text in group],
-            QualsSettings(**config["quals"]),
-            progress.name,
-        )
-    )
+    pairs = [(row["document"], text) for row, group in zip(rows, texts, strict=True) for text in group]
+    verdicts = iter(judge_pairs(config, inputs, pairs, checkpoints, progress))
     scored = []
     missing = total = 0
     for row, group in zip(rows, texts, strict=True):
-        by_text = {text: next(verdicts) for text in group}
-        missing += sum(verdict.mean is None for verdict in by_text.values())
+        by_text = {text: next(verdicts)["scores"] for text in group}
+        missing += sum(scores["quals"] is None for scores in by_text.values())
         total += len(by_text)
         scored.append(
             {name: row[name] for name in ("id", "document", "summary", "candidates")}
@@ -77,10 +69,8 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     return {"scored": total, "no_evidence": missing / total, "reference_quals": float(np.mean(given)) if given else float("nan")}
 
 
-def _score(score: str, text: str, reference: str, verdicts: dict[str, Quals]) -> float | None:
-    if score == "rouge":
-        return rouge([reference], [text])["rougeL"][0]
-    return verdicts[text].worst if score == "quals_worst" else verdicts[text].mean
+def _score(score: str, text: str, reference: str, by_text: dict[str, dict[str, float | None]]) -> float | None:
+    return rouge([reference], [text])["rougeL"][0] if score == "rouge" else by_text[text][score]
 
 
 def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -107,10 +97,9 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     rows = list(read_rows(inputs["summaries"]))[: config["examples"]]
     documents, references = [row["document"] for row in rows], [row["summary"] for row in rows]
     outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
-    judge_model = Seq2Seq.load(inputs["qagen"], config["device"])
-    verdicts = quals(judge_model, documents, outputs, QualsSettings(**config["quals"]), progress.name)
+    verdicts = judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress)
     scores: dict[str, list[Any]] = dict(rouge(references, outputs))
-    scores |= {"quals": [verdict.mean for verdict in verdicts], "quals_worst": [verdict.worst for verdict in verdicts]}
+    scores |= {name: [verdict["scores"][name] for verdict in verdicts] for name in verdicts[0]["scores"]}
     statements: list[Any] = [None] * len(rows)
     if "facts" in rows[0]:
         facts = [[Fact(**fact) for fact in row["facts"]] for row in rows]
@@ -128,12 +117,12 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             {"id": row["id"], "document": row["document"], "reference": row["summary"], "output": outputs[i]}
             | {"scores": {name: values[i] for name, values in scores.items()}, "bleu_statistics": counts[i].tolist()}
             | {"meteor_statistics": matches[i].tolist()}
-            | {"evidence": [asdict(pair) for pair in verdicts[i].pairs], "statements": statements[i]}
+            | {"statuses": verdicts[i]["statuses"], "evidence": verdicts[i]["evidence"], "statements": statements[i]}
             for i, row in enumerate(rows)
         ),
     )
     metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor)), "examples": len(rows)}
-    metrics["no_evidence"] = float(np.mean([verdict.mean is None for verdict in verdicts]))
+    metrics["no_evidence"] = float(np.mean([verdict["scores"]["quals"] is None for verdict in verdicts]))
     for name, values in scores.items():
         if any(value is not None for value in values):
             metrics[name] = asdict(interval([np.nan if value is None else value for value in values]))

@@ -1,0 +1,74 @@
+"""Judge pairs of document and summary by every judge that is given, going on after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..corpora.rows import Row, read_rows, write_rows
+from ..faults import kill_point
+from ..judges.quals import Quals, quals
+from ..seq2seq import Seq2Seq
+from ..settings import QualsSettings
+from ..training import Progress
+
+CHUNK = 512  # pairs; what of them a killed run had not judged is judged again
+DIGITS = 4  # of the log-probabilities kept as evidence
+
+
+def judge_pairs(
+    config: dict[str, Any], inputs: dict[str, Path], pairs: Sequence[tuple[str, str]], checkpoints: Path, progress: Progress
+) -> list[Row]:
+    """For each (document, summary) its `scores`, and by judge its `statuses` and `evidence`.
+
+    Input `qagen` makes it be judged by QUALS.
+    """
+    rows: list[Row] = [{"scores": {}, "statuses": {}, "evidence": {}} for _ in pairs]
+    if "qagen" in inputs:
+        model, settings = Seq2Seq.load(inputs["qagen"], config["device"]), QualsSettings(**config["quals"])
+
+        def by_quals(part: Sequence[tuple[str, str]]) -> list[Row]:
+            return [of_quals(verdict) for verdict in quals(model, [p[0] for p in part], [p[1] for p in part], settings, progress.name)]
+
+        _add(rows, "quals", in_chunks(checkpoints / "quals", pairs, by_quals, progress.name))
+    return rows
+
+
+def _add(rows: Sequence[Row], judge: str, verdicts: Sequence[Row]) -> None:
+    for row, verdict in zip(rows, verdicts, strict=True):
+        row["scores"] |= verdict["scores"]
+        row["statuses"][judge], row["evidence"][judge] = verdict["status"], verdict["evidence"]
+
+
+def of_quals(verdict: Quals) -> Row:
+    """A verdict as a row: the pairs that the document bears out least first."""
+    evidence = [
+        {
+            "question": pair.question, "answer": pair.answer, "document": pair.document, "summary": pair.summary,
+            "answer_only": pair.answer_only, "cut": pair.cut,
+            "tokens": [[token.text, round(token.document, DIGITS), round(token.summary, DIGITS)] for token in pair.tokens],
+        }
+        for pair in sorted(verdict.pairs, key=lambda pair: pair.difference)
+    ]  # fmt: skip
+    return {"status": verdict.status, "scores": verdict.scores, "evidence": evidence}
+
+
+def in_chunks(
+    folder: Path, items: Sequence[Any], judge: Callable[[Sequence[Any]], Sequence[Row]], name: str, size: int = CHUNK
+) -> list[Row]:
+    """What `judge` gives for all items, `size` at a time, each part kept in `folder` when it is done and not asked for again."""
+    starts = range(0, len(items), size)
+    parts = [folder / f"{number:06}.jsonl" for number in range(len(starts))]
+    if kept := sum(part.exists() for part in parts):
+        print(f"{name}: goes on after {kept} of {len(parts)} parts", flush=True)
+    for begin, part in zip(starts, parts, strict=True):
+        if not part.exists():
+            write_rows(part, judge(items[begin : begin + size]))
+            kill_point("judged:kept", f"{name}:{part.stem}")
+    return [row for part in parts for row in read_rows(part)]
+
+
+def status(statuses: dict[str, str]) -> str:
+    """`scored` where every judge has given a score, else which has not, and why."""
+    return "; ".join(f"{judge}: {found}" for judge, found in statuses.items() if found != "scored") or "scored"

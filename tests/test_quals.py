@@ -1,0 +1,223 @@
+"""QUALS: its filters, its formula written out plainly, and what it does with text that it cannot judge."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from factloop.base import from_scratch
+from factloop.decoding import Hypothesis, score_targets
+from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
+from factloop.seq2seq import SEP, Seq2Seq
+from factloop.settings import Network, QualsSettings, Window
+from factloop.steps import judging
+
+pytestmark = pytest.mark.invariant
+TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}." for n in range(30)]
+module = importlib.import_module("factloop.judges.quals")  # its name is the function's too
+
+
+@pytest.fixture(scope="module")
+def model() -> Seq2Seq:
+    made = from_scratch(TEXTS, Network(32, 2, 2, 2, 500), Window(40, 40), 3)
+    with torch.no_grad():  # untrained logits are all alike: make them differ
+        for parameter in made.model.parameters():
+            parameter.mul_(3)
+    made.model.eval()
+    return made
+
+
+@pytest.fixture
+def asked(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the search find what is given, about whatever summary."""
+
+    def find(*parts: tuple[str, str]) -> None:
+        found = [Hypothesis(model.ids([[q, SEP, a]], 40)[0][:-1], -1.0 - i) for i, (q, a) in enumerate(parts)]
+        monkeypatch.setattr(module, "diverse_beam_search", lambda qagen, source, *rest: [found] * len(source))
+
+    return find
+
+
+def test_filters_keep_well_formed_pairs_round_robin_over_answers(model: Seq2Seq) -> None:
+    def hypothesis(score: float, *parts: str) -> Hypothesis:
+        return Hypothesis(model.ids([list(parts)], 40)[0][:-1], score)
+
+    found = [
+        hypothesis(-1, "book one", SEP, "Mara"),
+        hypothesis(-2, "book two", SEP, "Mara"),
+        hypothesis(-1, "book one", SEP, "Mara"),  # a repeat
+        hypothesis(-3, "book three", SEP, "wrote"),
+        hypothesis(-4, "no separator"),
+        hypothesis(-5, "two", SEP, "of", SEP, "them"),
+        hypothesis(-6, "answer elsewhere", SEP, "Jonas"),
+    ]
+    kept = keep_pairs(model, found, "MARA WROTE it", 3)
+    assert [(question, answer) for question, answer, _ in kept] == [("book one", "Mara"), ("book three", "wrote"), ("book two", "Mara")]
+    assert len(keep_pairs(model, found, "mara wrote", 1)) == 2  # the first round is always whole
+
+
+def plain(model: Seq2Seq, document: str, summary: str, parts: list[tuple[str, str]]) -> list[tuple[float, float]]:
+    """(likelihood given the document, given the summary) of each pair, one at a time: EH:826-837 of the published code, re-scored."""
+    found = []
+    for question, answer in parts:
+        target = torch.tensor(model.ids([[question, SEP, answer]], 40))
+        sides = []
+        for text in (document, summary):
+            with torch.inference_mode():
+                logp = model.logits(torch.tensor(model.sources([[text]])), target).log_softmax(-1)
+            sides.append(float(logp.gather(-1, target[..., None]).mean()))
+        found.append((sides[0], sides[1]))
+    return found
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_the_score_is_its_formula_written_out(model: Seq2Seq, asked: Callable[..., None], dtype: torch.dtype, within: float) -> None:
+    exact = Seq2Seq(copy.deepcopy(model.model).to(dtype), model.tokenizer, model.window)
+    parts = [("who wrote it", "Mara"), ("what", "book number"), ("which book", "Velling")]
+    asked(*parts)
+    documents, summary = [TEXTS[3], "Mara Velling.", TEXTS[7]], "Mara Velling wrote book number 9."
+    for document, verdict in zip(documents, quals(exact, documents, [summary] * 3, QualsSettings()), strict=True):
+        expected = plain(exact, document, summary, parts)
+        assert [(pair.document, pair.summary) for pair in verdict.pairs] == [pytest.approx(sides, abs=within) for sides in expected]
+        differences = [one - other for one, other in expected]
+        assert verdict.scores["quals"] == pytest.approx(np.mean(differences), abs=within)
+        assert verdict.scores["quals_worst"] == pytest.approx(min(differences), abs=within)
+        assert verdict.scores["quals_low"] == pytest.approx(np.quantile(differences, 0.2), abs=within)
+
+
+def test_published_variants(model: Seq2Seq, asked: Callable[..., None]) -> None:
+    asked(("who", "Mara."), ("what", "book"))
+    (rescored,) = quals(model, [TEXTS[0]], ["Mara. wrote a book"], QualsSettings())
+    (beam,) = quals(model, [TEXTS[0]], ["Mara. wrote a book"], QualsSettings(summary_side="beam"))
+    for number, (one, other) in enumerate(zip(rescored.pairs, beam.pairs, strict=True)):
+        assert other.summary == pytest.approx((-1.0 - number) / len(other.tokens)) and one.document == other.document
+    first = rescored.pairs[0]
+    texts = [token.text.strip() for token in first.tokens]
+    assert "".join(texts[first.cut : -1]) == "Mara." and texts[first.cut - 1] == "<sep>" and texts[-1] == "</s>"
+    own = [token.document - token.summary for token in first.tokens[first.cut :]]
+    assert first.answer_only == pytest.approx(sum(own) - own[-1] - own[texts[first.cut :].index(".")])
+
+
+def test_scores_do_not_depend_on_batch_order_or_company(model: Seq2Seq) -> None:
+    documents, summaries = [" ".join(TEXTS[n : n + 3]) for n in range(20)], [TEXTS[(7 * n) % 30] for n in range(20)]
+    settings = QualsSettings(groups=6, max_length=12)
+    together = quals(model, documents, summaries, settings)
+    backwards = quals(model, documents[::-1], summaries[::-1], QualsSettings(groups=6, max_length=12, batch_size=3))[::-1]
+    assert [v.status for v in together] == [v.status for v in backwards]
+    for one, other in zip(together, backwards, strict=True):
+        assert [(p.question, p.answer) for p in one.pairs] == [(p.question, p.answer) for p in other.pairs]
+        assert [p.difference for p in one.pairs] == pytest.approx([p.difference for p in other.pairs], abs=1e-4)
+
+
+def test_a_stream_is_judged_as_it_comes(model: Seq2Seq, asked: Callable[..., None]) -> None:
+    asked(("who", "Mara"))
+    taken = itertools.count()
+    endless = ((TEXTS[next(taken) % 30], "Mara wrote") for _ in itertools.repeat(None))
+    stream = quals_stream(model, endless, QualsSettings(batch_size=2))
+    first = [next(stream) for _ in range(40)]
+    assert all(verdict.status == "scored" for verdict in first)
+    assert next(taken) <= 2 * 2 * module.WINDOW
+
+
+HOSTILE = {
+    "": "empty: no word in the summary",
+    "?! ...": "empty: no word in the summary",
+    "Mara wrote. " * 50: "too long: summary of ",
+    "\x00\x1b[31mMara\u202e": "",
+    "Mara <sep> wrote </s> <sep>": "",
+    "\u9a6c\u62c9\u5199\u4e66": "",
+}
+
+
+@pytest.mark.parametrize("summary", HOSTILE)
+def test_what_cannot_be_judged_says_so_and_spoils_no_other(model: Seq2Seq, summary: str) -> None:
+    settings = QualsSettings(groups=4, max_length=8)
+    good = ("Mara Velling wrote.", "Mara Velling wrote book number 3.")
+    (alone,) = quals(model, [good[0]], [good[1]], settings)
+    found = quals(model, [TEXTS[0], good[0], "..."], [summary, good[1], good[1]], settings)
+    assert found[0].status.startswith(HOSTILE[summary]) and (found[0].status in ("scored", "no_evidence")) == (not HOSTILE[summary])
+    assert found[2].status == "empty: no word in the document"
+    assert (found[1].status, len(found[1].pairs)) == (alone.status, len(alone.pairs))
+    assert all(verdict.scores["quals"] is None and not verdict.pairs for verdict in found if verdict.status != "scored")
+
+
+def test_a_document_of_very_many_tokens_is_refused_and_one_of_many_read(model: Seq2Seq, asked: Callable[..., None]) -> None:
+    asked(("who", "Mara"))
+    many, very_many = quals(model, ["Mara wrote. " * 100, "Mara wrote. " * 70_000], ["Mara wrote"] * 2, QualsSettings())
+    assert many.status == "scored" and very_many.status.startswith("too long: document of 7")
+
+
+def test_a_script_that_the_tokenizer_does_not_know_is_named(model: Seq2Seq) -> None:
+    other = Seq2Seq(model.model, copy.deepcopy(model.tokenizer), model.window)
+    other.tokenizer.unk_token = model.tokenizer.tokenize("Mara")[0]
+    (verdict,) = quals(other, [TEXTS[0]], ["Mara Mara Mara wrote"], QualsSettings())
+    assert verdict.status == "unreadable: 3 of 4 tokens of the summary are unknown to the judge"
+
+
+def test_a_model_that_gives_no_numbers_gives_no_scores(model: Seq2Seq, asked: Callable[..., None]) -> None:
+    broken = Seq2Seq(copy.deepcopy(model.model), model.tokenizer, model.window)
+    poison = model.ids([["1961"]], 9)[0][0]
+    encoder = broken.model.get_encoder()
+    encoder.embed_tokens = copy.deepcopy(encoder.embed_tokens)  # no longer the decoder's too
+    with torch.no_grad():  # a token that only one of the documents has
+        encoder.embed_tokens.weight[poison] = math.nan
+    asked(("who", "Mara"))
+    bad, good = quals(broken, [TEXTS[1], TEXTS[2]], ["Mara wrote"] * 2, QualsSettings())
+    assert bad.status == "not finite: the judge gave NaN or infinity" and bad.scores["quals"] is None
+    assert good.status == "scored"
+
+
+def test_an_interrupted_judging_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    items, asked = list(range(25)), []
+
+    def judge(part: list[int], stop: int = 99) -> list[dict[str, int]]:
+        asked.extend(part)
+        if stop in part:
+            raise KeyboardInterrupt
+        return [{"score": item * 2} for item in part]
+
+    with pytest.raises(KeyboardInterrupt):
+        judging.in_chunks(tmp_path, items, lambda part: judge(part, 17), "quals", size=5)
+    assert asked == items[:20]
+    found = judging.in_chunks(tmp_path, items, judge, "quals", size=5)
+    assert found == [{"score": item * 2} for item in items] and asked == items[:20] + items[15:]
+
+
+def test_a_verdict_as_a_row_keeps_its_evidence_worst_first(model: Seq2Seq, asked: Callable[..., None]) -> None:
+    asked(("who", "Mara"), ("what", "book"), ("which", "wrote"))
+    (verdict,) = quals(model, [TEXTS[0]], ["Mara wrote a book"], QualsSettings())
+    row = judging.of_quals(verdict)
+    differences = [pair["document"] - pair["summary"] for pair in row["evidence"]]
+    assert differences == sorted(differences) and row["scores"]["quals_worst"] == differences[0]
+    assert all(
+        sum(token[1] for token in pair["tokens"]) / len(pair["tokens"]) == pytest.approx(pair["document"], abs=1e-3)
+        for pair in row["evidence"]
+    )
+    assert judging.of_quals(Quals([], "no_evidence"))["scores"] == dict.fromkeys(module.AGGREGATES)
+
+
+def test_a_document_read_in_pieces_bears_out_what_its_best_piece_does(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = [[*model.ids([["who", SEP, name]], 40)[0][:-1], model.eos] for name in ("Mara", "book")]
+    asked = [Hypothesis(ids[:-1], -1.0) for ids in targets]
+    monkeypatch.setattr(module, "diverse_beam_search", lambda qagen, source, *rest: [asked] * len(source))
+    long, short = " ".join(TEXTS), TEXTS[0]
+    pieces = model.pieces(long)
+    assert len(pieces) > 3 and all(len(piece) <= 40 and piece[-1] == model.eos for piece in pieces)
+    whole = model.ids([[long]], 10**6)[0][:-1]
+    step = 39 - 39 // 4
+    assert [token for piece in pieces[:-1] for token in piece[:step]] + pieces[-1][:-1] == whole
+    whole_read = quals(model, [long, short], ["Mara wrote a book"] * 2, QualsSettings(pieces=len(pieces)))
+    for index, pair in enumerate(whole_read[0].pairs):
+        by_piece = [score_targets(model, [piece], [[targets[index]]])[0][0].mean for piece in pieces]
+        assert pair.document == pytest.approx(max(by_piece), abs=1e-4)
+    (alone,) = quals(model, [short], ["Mara wrote a book"], QualsSettings())
+    for one, other in zip(whole_read[1].pairs, alone.pairs, strict=True):
+        assert one.document == pytest.approx(other.document, abs=1e-6)  # it fits the window

@@ -153,6 +153,13 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
 
 
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        raise ProfileError(f"{where}: not YAML ({error})") from None
+
+
 def _set(config: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     keys = path.strip().split(".")
@@ -165,7 +172,7 @@ def _set(config: dict[str, Any], override: str) -> None:
         if not isinstance(level.get(key), dict):
             raise ProfileError(f"--set {override!r}: there is no {key!r}; its level has {sorted(level)}")
         level = level[key]
-    level[keys[-1]] = yaml.safe_load(value)
+    level[keys[-1]] = _yaml(value, f"--set {override!r}")
 
 
 def load_profile(name: str, overrides: tuple[str, ...] | list[str] = (), folder: Path = ROOT / "configs") -> Profile:
@@ -174,7 +181,10 @@ def load_profile(name: str, overrides: tuple[str, ...] | list[str] = (), folder:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise ProfileError(f"there is no profile {name!r}{f'; did you mean {near[0]!r}?' if near else ''}; profiles: {', '.join(known)}")
-    config: dict[str, Any] = {"name": name} | yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    found = _yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"configs/{name}.yaml")
+    if not isinstance(found, dict):
+        raise ProfileError(f"configs/{name}.yaml: a {type(found).__name__}, not fields with values")
+    config: dict[str, Any] = {"name": name} | found
     for override in overrides:
         _set(config, override)
     try:

@@ -78,7 +78,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
                 {"data": [{"paragraphs": [{"context": sentence(n), "qas": [{"question": "Which word?", "answers": [{"text": sentence(n).split()[3]}]}]} for n in range(20)]}]}
             ).encode(),
             "fetaqa": "\n".join(json.dumps(table_question(n)) for n in range(10, 40)).encode(),
-            "judged": json.dumps([{"doc": sentence(5)}]).encode(),
+            "judged": json.dumps([{"doc": sentence(5), "summary": "Mara won.", "label": 1}]).encode(),
         } | files  # fmt: skip
         for name, content in whole.items():
             (mirror / name).write_bytes(content)

@@ -103,6 +103,19 @@ def test_what_cannot_be_used_is_refused_with_the_reason(name: str, override: str
         load_profile(name, [override] if override else [])
 
 
+@pytest.mark.parametrize("value", ["\x1f", "2020-13-45", "[1", "!!python/object:os.system {}"])
+def test_a_value_that_is_not_yaml_is_refused(value: str) -> None:
+    with pytest.raises(ProfileError, match="not YAML"):
+        load_profile("smoke", [f"seed={value}"])
+
+
+@pytest.mark.parametrize(("text", "says"), [("seed: [", "configs/mine.yaml: not YAML"), ("- 1", "configs/mine.yaml: a list")])
+def test_a_profile_that_is_not_yaml_or_no_fields_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ProfileError, match=says):
+        load_profile("mine", folder=tmp_path)
+
+
 def test_an_override_arrives() -> None:
     assert load_profile("smoke", ["summarizer.likelihood.steps=77"]).summarizer.likelihood.steps == 77
 

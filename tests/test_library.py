@@ -1,4 +1,4 @@
-"""Statistics, contrast, tables, corpora: known answers and refusals."""
+"""Contrast, tables, corpora: known answers and refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from factloop.judges.overlap import overlap_features
 from factloop.judges.text import bleu, bleu_statistics, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
-from factloop.statistics import Estimate, auc, compare_examples, decide, interval, paired_difference
 from factloop.steps.tables import inverted
 from factloop.tables.grammar import draw_question, number
 from factloop.tables.linearise import linearise
@@ -33,68 +32,6 @@ from factloop.training.pairs import train_pairs
 from tests.test_training import PAIRS, TEXTS, Quiet, tiny
 
 pytestmark = pytest.mark.unit
-
-
-# Statistics
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    covered = [(found := interval(rng.normal(1, 2, 80), seed=i)).low <= 1 <= found.high for i in range(200)]
-    assert 0.90 <= np.mean(covered) <= 0.985
-
-
-def test_a_shift_that_pairing_reveals() -> None:
-    rng = np.random.default_rng(1)
-    hard = rng.normal(0, 10, 100)
-    found = paired_difference(hard + 0.5 + rng.normal(0, 0.5, 100), hard)
-    assert found.low > 0.3 and found.high < 0.7
-    with pytest.raises(ValueError, match="3 against 2"):
-        paired_difference([1, 2, 3], [1, 2])
-
-
-def test_examples_without_a_score_count_for_nothing() -> None:
-    assert interval([1.0, np.nan, 3.0]).value == 2.0
-
-
-def test_auc_agrees_with_scikit_learn() -> None:
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(2)
-    high, low = rng.integers(0, 6, 50), rng.integers(0, 5, 70)
-    assert auc(high, low) == pytest.approx(roc_auc_score([1] * 50 + [0] * 70, [*high, *low]))
-
-
-def rows(values: list[float], name: str = "rougeL") -> list[dict[str, object]]:
-    return [{"id": str(i), "scores": {name: value}} for i, value in enumerate(values)]
-
-
-def test_comparison_of_different_test_sets_is_refused_with_numbers() -> None:
-    with pytest.raises(ValueError, match="3 against 2, 1 of them differ"):
-        compare_examples(rows([1, 2, 3]), rows([1, 2]))
-
-
-LIMITS = {"absolute": {"rougeL": {"least": 10}}, "not_worse_by": {"fact_recall": 0.02}, "improve": "hallucination_rate"}
-
-
-@pytest.mark.parametrize(
-    ("metrics", "differences", "outcome", "says"),
-    [
-        ({"rougeL": 50}, None, "promote", "no champion yet"),
-        ({"rougeL": 5}, None, "hold", "rougeL is 5.000, at least 10"),
-        ({}, None, "hold", "rougeL was not measured"),
-        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (0, -0.01, 0.01)}, "promote", "is better"),
-        ({"rougeL": 50}, {"hallucination_rate": (0.3, 0.2, 0.4), "fact_recall": (0, -0.01, 0.01)}, "hold", "is worse"),
-        ({"rougeL": 50}, {"hallucination_rate": (-0.1, -0.3, 0.1), "fact_recall": (0, -0.01, 0.01)}, "inconclusive", "not surely better"),
-        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.1, -0.2, -0.05)}, "hold", "fact_recall is worse"),
-        ({"rougeL": 50}, {"hallucination_rate": (-0.3, -0.4, -0.2), "fact_recall": (-0.01, -0.03, 0.01)}, "inconclusive", "may be worse"),
-        ({"rougeL": 50}, {"fact_recall": (0, -0.01, 0.01)}, "inconclusive", "hallucination_rate cannot be compared"),
-    ],
-)  # fmt: skip
-def test_the_gate(metrics: dict[str, float], differences: dict[str, tuple[float, float, float]] | None, outcome: str, says: str) -> None:
-    found = {name: Estimate(*values) for name, values in differences.items()} if differences else None
-    verdict = decide(metrics, LIMITS, found)
-    assert verdict.outcome == outcome and says in verdict.reason
 
 
 # Judges

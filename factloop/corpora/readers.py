@@ -2,7 +2,7 @@
 
 documents: id, document, summary · questions: id, passage, questions · pages: id, page, title,
 header, rows, text · table_questions: id, page, title, header, rows, question, answer,
-short_answer · judged: id, document (what people judged; never trained on).
+short_answer · judged: document, summary, label, errors, system (what people judged; never trained on).
 
 A format is an iterator of a file's records and a function that turns one record into rows, so
 that one bad record can be named, and set aside, without losing those after it.
@@ -165,7 +165,30 @@ def wikipedia(record: tuple[str, bytes]) -> list[Row]:
 
 
 def qags(line: bytes) -> list[Row]:
-    return [{"document": text_of(as_object(line), "article")}]
+    """A summary whose sentences people judged: its label is the share that most of them found consistent."""
+    row = as_object(line)
+    try:
+        sentences = [
+            (tidy(item["sentence"]), [answer["response"] == "yes" for answer in item["responses"]]) for item in row["summary_sentences"]
+        ]
+        label = sum(2 * sum(answers) > len(answers) for _, answers in sentences) / len(sentences)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise Rule(f"field 'summary_sentences' must be sentences with responses ({type(error).__name__}: {error})") from None
+    return [{"document": text_of(row, "article"), "summary": " ".join(text for text, _ in sentences), "label": label}]
+
+
+def labelled(row: Row, text: str = "document") -> list[Row]:
+    """A judged summary: `label` from 0 (inconsistent) to 1; `system` and `edit_types` (what is wrong) if they are there."""
+    label = row.get("label")
+    if isinstance(label, bool) or not isinstance(label, int | float) or not 0 <= label <= 1:
+        raise Rule(f"field 'label' is {label!r}; it must be a number from 0 to 1")
+    errors = row.get("edit_types") or []
+    if not isinstance(errors, list):
+        raise Rule(f"field 'edit_types' is a {type(errors).__name__}, not a list")
+    more = {"system": str(row["system"])} if row.get("system") else {}
+    return [
+        {"document": text_of(row, text), "summary": text_of(row, "summary"), "label": float(label), "errors": [*map(str, errors)]} | more
+    ]
 
 
 def items(path: Path) -> Iterator[tuple[int, Any]]:
@@ -190,5 +213,6 @@ READERS: dict[str, Format] = {
     "ottqa": Format(lines, ottqa),
     "wikipedia": Format(pages_of, wikipedia),
     "qags": Format(lines, qags),
-    "summedits": Format(items, lambda row: [{"document": text_of(row, "doc")}]),
+    "summedits": Format(items, lambda row: labelled(row, "doc")),
+    "labelled": lined(labelled),
 }

@@ -4,6 +4,7 @@ In: per-example values, of one system or of two on the same examples. Out: estim
 intervals, paired differences, a verdict. Resampling is seeded: the same values give the same.
 """
 
+from .agreement import accuracy_interval, balanced_accuracy, best_threshold, correlations, paired_agreement, pearson
 from .bootstrap import Estimate, auc, auc_interval, interval, paired_difference
 from .compare import LOWER_IS_BETTER, compare_examples
 from .gate import Verdict, decide
@@ -12,10 +13,16 @@ __all__ = [
     "LOWER_IS_BETTER",
     "Estimate",
     "Verdict",
+    "accuracy_interval",
     "auc",
     "auc_interval",
+    "balanced_accuracy",
+    "best_threshold",
     "compare_examples",
+    "correlations",
     "decide",
     "interval",
+    "paired_agreement",
     "paired_difference",
+    "pearson",
 ]

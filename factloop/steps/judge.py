@@ -1,26 +1,38 @@
-"""Train a QAGen model, and measure QUALS with it on errors planted in the world."""
+"""Train a QAGen model, and measure how far judges can be trusted: on planted errors, on what people said."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..corpora.rows import read_rows, write_rows
+from ..corpora.rows import Row, read_rows, write_rows
 from ..judges.overlap import overlap_features
 from ..judges.qagen import train_qagen
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
-from ..statistics import auc_interval
+from ..statistics import (
+    Estimate,
+    accuracy_interval,
+    auc,
+    auc_interval,
+    best_threshold,
+    correlations,
+    paired_agreement,
+    pearson,
+)
 from ..training import Progress
 from ..world.errors import ERROR_TYPES, OVERLAP_FINDS, plant
 from ..world.generate import Fact
 from ..world.vocabulary import make_world
 from .judging import judge_pairs
+
+BASELINE = "trigrams"  # what a judge must beat to be worth its time
 
 
 def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -36,7 +48,7 @@ def planted(documents: list[dict[str, Any]], seed: int, each: int) -> Iterator[d
     """Every clean summary, and up to `each` summaries with an error of each type."""
     world = make_world(seed)
     for row in documents:
-        yield {"document": row["document"], "summary": row["summary"], "error": None}
+        yield {"document": row["document"], "summary": row["summary"], "error": None, "label": 1.0}
     for kind in ERROR_TYPES:
         found = 0
         for row in documents:
@@ -44,32 +56,88 @@ def planted(documents: list[dict[str, Any]], seed: int, each: int) -> Iterator[d
             wrong = plant(row["summary"], facts[0], facts[1], kind, world, random.Random(f"{kind} {row['id']}"))
             if wrong is not None and found < each:
                 found += 1
-                yield {"document": row["document"], "summary": wrong, "error": kind}
+                yield {"document": row["document"], "summary": wrong, "error": kind, "label": 0.0}
 
 
 def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `qagen` and `summaries` (test documents of the world, clean summaries).
+    """Inputs: judges as `judge_pairs` takes them, and `summaries` (test documents of the world, clean summaries).
 
-    AUC of telling clean from planted, over the types that overlap cannot find and by type, for
-    each aggregate of QUALS and for each overlap feature.
+    By judge, aggregate and word overlap the AUC of telling clean summaries from planted errors: of
+    each type, and of all types together that overlap cannot find.
     """
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
-    rows = list(planted(documents, config["world_seed"], config["errors_each"]))
-    verdicts = judge_pairs(config, inputs, [(row["document"], row["summary"]) for row in rows], checkpoints, progress)
-    for row, verdict in zip(rows, verdicts, strict=True):
-        row |= verdict | {"scores": verdict["scores"] | overlap_features(row["document"], row["summary"])}
-    write_rows(out / "examples.jsonl", rows)
+    rows = _judged(list(planted(documents, config["world_seed"], config["errors_each"])), config, inputs, out, checkpoints, progress)
     metrics: dict[str, Any] = {"no_evidence": float(np.mean([row["scores"]["quals"] is None for row in rows]))}
     for name in rows[0]["scores"]:
-        # A summary without evidence counts as the worst: nothing in it could be asked about.
-        scores = {
-            kind: [-np.inf if row["scores"][name] is None else row["scores"][name] for row in rows if row["error"] == kind]
-            for kind in (None, *ERROR_TYPES)
-        }
+        scores = {kind: _given(name, [row for row in rows if row["error"] == kind], -np.inf) for kind in (None, *ERROR_TYPES)}
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
         if hard:
             metrics[f"judge/{name}/auc"] = asdict(auc_interval(scores[None], hard))
+            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(_over(name, [r for r in rows if r["error"] != OVERLAP_FINDS], -np.inf, _auc))
         for kind in ERROR_TYPES:
             if scores[kind]:
                 metrics[f"judge/{name}/auc/{kind.replace(' ', '_')}"] = asdict(auc_interval(scores[None], scores[kind]))
     return metrics
+
+
+def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
+    """Inputs: judges as `judge_pairs` takes them, and `labelled`: document, summary, label, source; errors and system if known.
+
+    For a source whose labels are 0 or 1: AUC, AUC by kind of error, and balanced accuracy at the
+    threshold that is best on the other such sources. For one whose labels are graded: Pearson and
+    Spearman, and where it names more than one system both partial to the system.
+    """
+    rows = _judged(list(read_rows(inputs["labelled"])), config, inputs, out, checkpoints, progress)
+    judged = [row for row in rows if set(row["statuses"].values()) <= {"scored", "no_evidence"}]
+    metrics: dict[str, Any] = {"examples": len(rows), "judged": len(judged)}
+    metrics["no_evidence"] = float(np.mean([row["scores"]["quals"] is None for row in judged]))
+    sources = {name: [row for row in judged if row["source"] == name] for name in dict.fromkeys(row["source"] for row in judged)}
+    binary = [name for name, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
+    for name in rows[0]["scores"]:
+        least = min((row["scores"][name] for row in judged if row["scores"][name] is not None), default=0.0)
+        scores = {source: np.array(_given(name, group, least)) for source, group in sources.items()}
+        labels = {source: np.array([row["label"] for row in group]) for source, group in sources.items()}
+        for source, group in sources.items():
+            x, y, at = scores[source], labels[source], f"judge/{name}/{source}"
+            metrics[f"{at}/over_{BASELINE}"] = asdict(_over(name, group, least, _auc if source in binary else pearson))
+            if source not in binary:
+                systems = [row.get("system", "") for row in group]
+                found = correlations(x, y, systems if len(set(systems)) > 1 else None)
+                metrics |= {f"{at}/{kind}": asdict(estimate) for kind, estimate in found.items()}
+                continue
+            metrics[f"{at}/auc"] = asdict(auc_interval(x[y == 1], x[y == 0]))
+            for error in sorted({error for row in group for error in row.get("errors", [])}):
+                wrong = np.array([error in row.get("errors", []) and row["label"] == 0 for row in group])
+                if wrong.any():
+                    metrics[f"{at}/auc/{error}"] = asdict(auc_interval(x[y == 1], x[wrong]))
+            others = [other for other in binary if other != source]
+            if others:
+                threshold = best_threshold(*(np.concatenate([part[other] for other in others]) for part in (scores, labels)))
+                metrics[f"{at}/balanced_accuracy"] = asdict(accuracy_interval(x, y, threshold))
+    return metrics
+
+
+def _judged(
+    rows: list[Row], config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress
+) -> list[Row]:
+    """The rows with their scores, statuses and evidence, and word overlap as one more judge; kept in `examples.jsonl`."""
+    verdicts = judge_pairs(config, inputs, [(row["document"], row["summary"]) for row in rows], checkpoints, progress)
+    for row, verdict in zip(rows, verdicts, strict=True):
+        row |= verdict | {"scores": verdict["scores"] | overlap_features(row["document"], row["summary"])}
+    write_rows(out / "examples.jsonl", rows)
+    return rows
+
+
+def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:
+    """A score of each row. One without evidence counts as the lowest: nothing in it could be asked about."""
+    return [least if row["scores"][name] is None else row["scores"][name] for row in rows]
+
+
+def _auc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+    return auc(scores[labels == 1], scores[labels == 0])
+
+
+def _over(name: str, rows: Sequence[Row], least: float, agreement: Callable[[Any, Any], float]) -> Estimate:
+    """How much better a score agrees with the labels than the trigrams that summary and document share."""
+    labels = [row["label"] for row in rows]
+    return paired_agreement(agreement, _given(name, rows, least), _given(BASELINE, rows, least), labels)

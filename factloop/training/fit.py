@@ -122,7 +122,7 @@ def fit(
     torch.manual_seed(seed)
     # Even on a CPU the gradient of `states[index]` else adds up in the order in which threads come by.
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     optimizers = make_optimizers(model, settings)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     every = max(1, min(50, settings.steps // 10))

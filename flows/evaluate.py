@@ -23,6 +23,7 @@ from rich.markup import escape
 from factloop.corpora.own import COLUMNS, read_own
 from tasks.console import console as terminal
 from tasks.console import metric_table, say
+from tasks.evidence import trace_examples
 from tasks.failures import told
 from tasks.gate import examples
 from tasks.memo import Done
@@ -32,6 +33,7 @@ from tasks.server import prefect_api
 
 METRICS = [
     "quals",
+    "quals_low",
     "quals_worst",
     "no_evidence",
     "unigrams",
@@ -54,6 +56,8 @@ class Refused(ValueError):
 def evaluate(own: Own, scores: Path) -> tuple[Done, Path]:
     """Judge the rows; returns what was measured and the path of the report."""
     done = judge_rows(own)
+    if own.judges:
+        trace_examples(done)
     return done, write_pages(own, done, scores)
 
 

@@ -17,12 +17,14 @@ from prefect import flow
 
 from flows.train_judges import JUDGE_METRICS, ready_judges
 from tasks import base, gate, parent, summarizer, table_qa
+from tasks.calibrate import gists
 from tasks.champions import evaluated_champion
 from tasks.console import Steps, metric_table, say
 from tasks.console import console as terminal
 from tasks.data import Data, describe, reproduce
+from tasks.evidence import trace_examples
 from tasks.failures import told
-from tasks.judges import with_judges
+from tasks.judges import Judges, Role, with_judges
 from tasks.memo import Context, Done, lease
 from tasks.profiles import Profile, load_profile
 from tasks.report import Story, write_report
@@ -41,6 +43,7 @@ def retrain(profile: Profile) -> Story:
         context = with_judges(context, *judges.values())
         tables = table_chain(context, profile, data, start, steps)
         summaries = summary_chain(context, profile, data, start, judges, steps)
+        trace_examples(summaries["contrastive"][1])
         gates = [
             gate.gate(context, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps))
             for model, candidate, evaluation in (
@@ -64,6 +67,7 @@ def retrain(profile: Profile) -> Story:
                 "pretrained - plain": gate.compare(context, "pretrained-plain", tables["pretrained"][1], tables["plain"][1]),
             },
             gates=gates,
+            gists=gists(profile, judges["gate"]),
         )
         story.report = write_report(context, story)
     return story
@@ -82,7 +86,7 @@ def table_chain(context: Context, profile: Profile, data: Data, start: Done, ste
 
 
 def summary_chain(
-    context: Context, profile: Profile, data: Data, start: Done, judges: dict[str, Done], steps: Steps
+    context: Context, profile: Profile, data: Data, start: Done, judges: dict[Role, Judges], steps: Steps
 ) -> dict[str, tuple[Done, Done]]:
     """Likelihood, then contrast with and without S-; selected by the training judge, measured by the gate's."""
     likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
@@ -103,7 +107,9 @@ def show(story: Story) -> None:
     if story.judges:
         terminal.print(metric_table("Judges: AUC of telling clean from planted errors", story.judges, JUDGE_METRICS))
     terminal.print(metric_table("Table question answering", story.tables, TABLE_METRICS))
-    terminal.print(metric_table("Summaries, measured by the gate judge", story.summaries, SUMMARY_METRICS))
+    terminal.print(metric_table("Summaries, measured by the gate judges", story.summaries, SUMMARY_METRICS))
+    for judge, gist in story.gists.items():
+        say(f"[bold]{judge}[/bold]  {gist}")
     for pair, differences in story.differences.items():
         say(f"[bold]{pair}[/bold]  " + "   ".join(f"{name} {value}" for name, value in differences.items() if name != "quals_worst"))
     trained = [step for step in story.steps if not step.reused]

@@ -15,13 +15,14 @@ import sys
 from prefect import flow
 
 from tasks import base, parent
+from tasks.calibrate import write_card
 from tasks.console import Steps, metric_table
 from tasks.console import console as terminal
 from tasks.data import Data, reproduce
 from tasks.failures import told
-from tasks.judges import Role, examine_qagen, find_judge, train_qagen
+from tasks.judges import Judges, Role, examine, find_judge, train_judge, wanted
 from tasks.memo import Context, Done
-from tasks.profiles import Profile, load_profile
+from tasks.profiles import Profile, WorldData, load_profile
 from tasks.server import prefect_api
 
 ROLES: tuple[Role, ...] = ("training", "gate")
@@ -30,16 +31,19 @@ JUDGE_METRICS = [f"judge/{name}/auc" for name in ("quals", "quals_worst", "unigr
 
 def ready_judges(
     context: Context, profile: Profile, data: Data, start: Done, steps: Steps, replace: bool = False
-) -> tuple[dict[str, Done], dict[str, Done]]:
-    """The judge of each role, and on the world its examination; trained only where missing."""
-    judges: dict[str, Done] = {}
+) -> tuple[dict[Role, Judges], dict[str, Done]]:
+    """The judges of each role, trained only where missing, and on the world their examinations."""
+    judges: dict[Role, Judges] = {}
     examined: dict[str, Done] = {}
     for role in ROLES:
-        found = None if replace else find_judge(context, role)
-        judges[role] = steps.done(found or train_qagen(context, profile, data, start, role))
-        examination = examine_qagen(context, profile, data, judges[role], role)
-        if examination:
-            examined[role] = steps.done(examination)
+        found = {model: None if replace else find_judge(profile, model, role) for model in wanted(profile, role)}
+        judges[role] = {
+            model: steps.done(judge or train_judge(context, profile, data, start, model, role)) for model, judge in found.items()
+        }
+        if isinstance(profile.data.source, WorldData):
+            examined[role] = steps.done(examine(context, profile, data, judges[role], role))
+    if examined:
+        write_card(profile, examined["gate"], judges["gate"])
     return judges, examined
 
 

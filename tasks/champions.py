@@ -1,4 +1,4 @@
-"""The champion measured beside the candidate: same test examples, same gate judge."""
+"""The champion measured beside the candidate: same test examples, same gate judges."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from mlflow.tracking import MlflowClient
 from . import summarizer, table_qa
 from .console import Steps
 from .data import Data
+from .judges import Judges
 from .memo import Context, Done, recall_version
 from .profiles import Profile
 from .serving import aliased
 
 
-def evaluated_champion(context: Context, profile: Profile, data: Data, model: str, judge: Done, steps: Steps) -> Done | None:
-    """Its evaluation, taken from an earlier run where that was on this test set by this judge."""
+def evaluated_champion(context: Context, profile: Profile, data: Data, model: str, judges: Judges, steps: Steps) -> Done | None:
+    """Its evaluation, taken from an earlier run where that was on this test set by these judges."""
     version = aliased(MlflowClient(), f"{context.profile}-{model}", "champion")
     if version is None:
         return None
@@ -21,4 +22,4 @@ def evaluated_champion(context: Context, profile: Profile, data: Data, model: st
     champion = recall_version(step, version, f"restore its files, or delete the alias `champion` of {version.name} in MLflow")
     if model == "table-qa":
         return steps.done(table_qa.evaluate(context, profile, data, champion))
-    return steps.done(summarizer.evaluate(context, profile, data, champion, judge))
+    return steps.done(summarizer.evaluate(context, profile, data, champion, judges))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -85,7 +86,7 @@ def metric_table(title: str, columns: dict[str, Done], names: list[str]) -> Tabl
     return table
 
 
-def interval_text(metrics: dict[str, float], name: str) -> str:
+def interval_text(metrics: Mapping[str, float], name: str) -> str:
     if name not in metrics:
         return ""
     digits = 1 if abs(metrics[name]) >= 10 else 3

@@ -1,9 +1,9 @@
-"""Judges: QAGen models that score (training) or measure (gate), used as they stand once promoted."""
+"""Judges: models that score (training) or measure (gate), used as they stand once promoted."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from mlflow.tracking import MlflowClient
 from prefect import task
@@ -12,26 +12,42 @@ from factloop.world import VERSION
 
 from .data import Data
 from .memo import Context, Done, once, recall_version
-from .profiles import Profile, WorldData
+from .profiles import Profile, ProfileError, WorldData
 from .serving import Served, aliased
 
 Role = Literal["training", "gate"]
+Judges = dict[str, Done]
+"""Models that judge together, by registered name."""
 SEEDS = {"training": 1000, "gate": 2000}  # apart from each other and from the models'
 # The role comes last: a judge that has it is not looked at again.
 ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("champion", "gate")}
 EXAMPLE = "Mara Velling wrote Silent Harbour in 1984."
 
 
-def find_judge(context: Context, role: Role) -> Done | None:
-    """The judge that is champion in a role, verified; None where there is none."""
-    anew = f"`python -m flows.train_judges --profile {context.profile} --replace` makes the judges anew, the same if nothing else changed"
-    version = aliased(MlflowClient(), f"{context.profile}-qagen", role)
-    return recall_version(f"qagen-{role}", version, anew) if version else None
+def wanted(profile: Profile, role: Role) -> tuple[str, ...]:
+    """The models that judge in a role, by registered name."""
+    return ("qagen",)
 
 
-@task(task_run_name="qagen-{role}")
-def train_qagen(context: Context, profile: Profile, data: Data, base: Done, role: Role) -> Done:
-    """Train the judge of a role and give it the role's alias."""
+def find_judge(profile: Profile, model: str, role: Role) -> Done | None:
+    """The judge's model that is champion in a role, verified; None where there is none."""
+    anew = f"`python -m flows.train_judges --profile {profile.name} --replace` makes the judges anew, the same if nothing else changed"
+    version = aliased(MlflowClient(), f"{profile.name}-{model}", role)
+    return recall_version(f"{model}-{role}", version, anew) if version else None
+
+
+def gate_judges(profile: Profile) -> Judges:
+    """All that measure; raises ProfileError where one is missing."""
+    found = {model: find_judge(profile, model, "gate") for model in wanted(profile, "gate")}
+    if missing := [model for model, judge in found.items() if judge is None]:
+        train = f"python -m flows.train_judges --profile {profile.name}"
+        raise ProfileError(f"profile {profile.name} has no judge yet: {train} trains what is missing ({', '.join(missing)})")
+    return {model: judge for model, judge in found.items() if judge}
+
+
+@task(task_run_name="{model}-{role}")
+def train_judge(context: Context, profile: Profile, data: Data, base: Done, model: str, role: Role) -> Done:
+    """Train a model that judges and give it the alias of its role."""
     from factloop.steps import judge
 
     return once(
@@ -43,25 +59,29 @@ def train_qagen(context: Context, profile: Profile, data: Data, base: Done, role
 
 
 @task(task_run_name="judge-{role}")
-def examine_qagen(context: Context, profile: Profile, data: Data, qagen: Done, role: Role) -> Done | None:
-    """On the world: how well QUALS with this judge tells planted errors from clean summaries."""
+def examine(context: Context, profile: Profile, data: Data, judges: Judges, role: Role) -> Done:
+    """On the world: how well the judges tell planted errors from clean summaries."""
     from factloop.steps import judge
 
-    if not isinstance(profile.data.source, WorldData):
-        return None
+    assert isinstance(profile.data.source, WorldData)
     return once(
         context, f"judge-{role}", judge.examine,
         config={
-            "quals": profile.judges.quals.__dict__, "world_seed": profile.data.source.seed, "world_version": VERSION,
+            **judge_settings(profile), "world_seed": profile.data.source.seed, "world_version": VERSION,
             "examples": profile.test_examples, "errors_each": max(1, profile.test_examples // 3), "seed": profile.seed,
         },
-        inputs={"qagen": qagen, "summaries": data["summaries.test"]},
+        inputs={**judges, "summaries": data["summaries.test"]},
     )  # fmt: skip
 
 
-def judge_keys(*judges: Done) -> str:
-    return " ".join(f"{judge.name}:{judge.key[:12]}" for judge in judges)
+def judge_settings(profile: Profile) -> dict[str, Any]:
+    """What the judges are told, as part of the config of a step that they judge in."""
+    return {"quals": profile.judges.quals.__dict__}
 
 
-def with_judges(context: Context, *judges: Done) -> Context:
-    return replace(context, tags=context.tags | {"judge_keys": judge_keys(*judges)})
+def judge_keys(*groups: Judges) -> str:
+    return " ".join(f"{judge.name}:{judge.key[:12]}" for judges in groups for judge in judges.values())
+
+
+def with_judges(context: Context, *groups: Judges) -> Context:
+    return replace(context, tags=context.tags | {"judge_keys": judge_keys(*groups)})

@@ -18,7 +18,7 @@ from factloop.corpora.rows import Row, write_rows
 
 from .environment import STATE
 from .gate import examples
-from .judges import judge_keys
+from .judges import Judges, gate_judges, judge_keys, judge_settings
 from .keys import file_digest
 from .memo import Context, Done, once, recall_version
 from .parent import experiment_id, git
@@ -45,8 +45,8 @@ class Own:
     profile: Profile
     rows: tuple[str, str]
     """The rows as they were read, in a file of the state folder, and its SHA-256."""
-    judge: Done | None
-    """For summaries: the gate judge of the profile."""
+    judges: Judges
+    """For summaries: the gate judges of the profile."""
     model: Done | None
     """What writes the summaries or answers, where they are not the person's."""
     writer: str
@@ -54,18 +54,13 @@ class Own:
 
 def prepare_own(name: str, kind: Kind, rows: list[Row], profile: Profile, model: str | None) -> Own:
     """Find judge and model, keep the rows as an input; NotReady says what is missing."""
-    judge = None
-    if kind == "summaries":
-        version = aliased(MlflowClient(), f"{profile.name}-qagen", "gate")
-        if version is None:
-            raise NotReady(f"profile {profile.name} has no judge yet: python -m flows.train_judges --profile {profile.name}")
-        judge = recall_version("qagen-gate", version, f"python -m flows.train_judges --profile {profile.name} --replace makes others")
+    judges = gate_judges(profile) if kind == "summaries" else {}
     writer, found = _find_model(profile, kind, model) if model else ("the file", None)
     scratch = STATE / "own" / f"{os.getpid()}.jsonl"  # a run beside this one has its own
     write_rows(scratch, rows)
     digest = file_digest(scratch)
     path = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
-    return Own(name, kind, profile, (str(path), digest), judge, found, writer)
+    return Own(name, kind, profile, (str(path), digest), judges, found, writer)
 
 
 def _find_model(profile: Profile, kind: Kind, name: str) -> tuple[str, Done]:
@@ -93,13 +88,14 @@ def judge_rows(own: Own) -> Done:
 
     profile = own.profile
     tags = {"profile": profile.name, "data_version": own.rows[1], "git_commit": git("rev-parse", "HEAD"), "model": own.writer}
-    tags |= {"judge_keys": judge_keys(own.judge)} if own.judge else {}
+    tags |= {"judge_keys": judge_keys(own.judges)} if own.judges else {}
     context = Context(experiment_id(profile.name), "", profile.name, profile.device, profile.threads, tags)
-    inputs: dict[str, Done | tuple[str, str]] = {"rows": own.rows}
-    inputs |= {label: done for label, done in (("qagen", own.judge), ("model", own.model)) if done}
+    inputs: dict[str, Done | tuple[str, str]] = {**own.judges, "rows": own.rows}
+    if own.model:
+        inputs["model"] = own.model
     if own.kind == "tables":
         return once(context, "evaluate", steps.evaluate_answers, config={}, inputs=inputs)
-    return once(context, "evaluate", steps.evaluate_summaries, config={"quals": profile.judges.quals.__dict__}, inputs=inputs)
+    return once(context, "evaluate", steps.evaluate_summaries, config=judge_settings(profile), inputs=inputs)
 
 
 def harmless(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from factloop.statistics import Estimate
 from .console import interval_text
 from .data import Data
 from .environment import ROOT, STATE
+from .evidence import image
 from .gate import Gated, examples
 from .memo import Context, Done
 from .profiles import Profile
@@ -52,6 +51,8 @@ class Story:
     summaries: dict[str, Done]
     differences: dict[str, dict[str, Estimate]]
     gates: list[Gated]
+    gists: dict[str, str]
+    """How far each judge can be trusted."""
     report: Path = field(default_factory=Path)
 
 
@@ -78,10 +79,7 @@ def _curves(steps: list[Done]) -> str:
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=6)
     figure.tight_layout()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    pyplot.close(figure)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return image(figure)
 
 
 def _side_by_side(evaluations: dict[str, Done], key: str) -> list[dict[str, Any]]:
@@ -126,7 +124,7 @@ def render(story: Story, curves: str) -> str:
         curves=curves,
         config=json.dumps(story.profile.model_dump(mode="json"), indent=1),
         tables=[
-            ("Summaries, measured by the gate judge", story.summaries, _with_interval(story.summaries)),
+            ("Summaries, measured by the gate judges", story.summaries, _with_interval(story.summaries)),
             ("Table question answering", story.tables, _with_interval(story.tables)),
             ("Judges: AUC of telling clean summaries from planted errors", story.judges, _with_interval(story.judges)),
         ],

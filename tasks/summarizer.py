@@ -7,6 +7,7 @@ from typing import Any
 from prefect import task
 
 from .data import Data
+from .judges import Judges, judge_settings
 from .memo import Context, Done, once
 from .profiles import Profile
 from .serving import Served
@@ -42,13 +43,13 @@ def sample_candidates(context: Context, profile: Profile, data: Data, model: Don
 
 
 @task(task_run_name="scores")
-def score_candidates(context: Context, profile: Profile, candidates: Done, judge: Done) -> Done:
+def score_candidates(context: Context, profile: Profile, candidates: Done, judges: Judges) -> Done:
     from factloop.steps import summarizer
 
     return once(
         context, "scores", summarizer.score_candidates,
-        config={"quals": profile.judges.quals.__dict__, "score": profile.summarizer.score, "seed": profile.seed},
-        inputs={"qagen": judge, "candidates": candidates},
+        config=judge_settings(profile) | {"score": profile.summarizer.score, "seed": profile.seed},
+        inputs={**judges, "candidates": candidates},
     )  # fmt: skip
 
 
@@ -71,14 +72,14 @@ def train_contrastive(context: Context, profile: Profile, model: Done, scores: D
 
 
 @task(task_run_name="evaluate-{model.name}")
-def evaluate(context: Context, profile: Profile, data: Data, model: Done, gate: Done) -> Done:
+def evaluate(context: Context, profile: Profile, data: Data, model: Done, judges: Judges) -> Done:
     from factloop.steps import summarizer
 
     return once(
         context, f"evaluate-{model.name}", summarizer.evaluate,
         config={
-            "quals": profile.judges.quals.__dict__, "decoding": profile.summarizer.decoding.__dict__,
+            **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
             "examples": profile.test_examples, "seed": profile.seed,
         },
-        inputs={"model": model, "qagen": gate, "summaries": data["summaries.test"]},
+        inputs={**judges, "model": model, "summaries": data["summaries.test"]},
     )  # fmt: skip

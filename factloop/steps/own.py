@@ -46,7 +46,7 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
     fit = [example for example in examples if example["status"] == "scored"]
     pairs = [(example["document"], example["output"]) for example in fit]
     for example, verdict in zip(fit, judge_pairs(config, inputs, pairs, checkpoints, progress), strict=True):
-        example["status"] = status(verdict["statuses"])
+        example["statuses"], example["status"] = verdict["statuses"], status(verdict["statuses"])
         example["scores"] |= verdict["scores"]
         example["evidence"] = verdict["evidence"]
     asked = [float(example["status"].endswith("no_evidence")) for example in fit]
@@ -73,7 +73,7 @@ def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path,
 def _example(row: Row, source: str, output: str) -> Row:
     """One row of the result, with the baselines that are always there."""
     kept = {name: value for name, value in row.items() if name not in ("summary", "answer")}
-    example = kept | {"output": output, "status": "scored", "evidence": {}, "scores": dict.fromkeys(BASELINES)}
+    example = kept | {"output": output, "status": "scored", "statuses": {}, "evidence": {}, "scores": dict.fromkeys(BASELINES)}
     example["marked"] = marked_words(source, output)
     if not output.strip():
         return example | {"status": "empty: the model wrote nothing"}

@@ -1,0 +1,91 @@
+"""How far can the judges of a profile be trusted? Their scores against labels, as a card.
+
+    python -m flows.calibrate --profile world               # against errors planted in the world
+    DATA_MIRROR=~/mirror python -m flows.calibrate --profile news    # against what people said
+    python -m flows.calibrate --profile news --labelled mine.jsonl   # document, summary, label (0 to 1); system, edit_types if known
+
+The card is an artifact of the run and of each judge's model version, and `retrain` shows its gist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from prefect import flow
+
+from factloop.corpora.formats import FORMATS
+from factloop.corpora.readers import read
+from factloop.corpora.rows import write_rows
+from tasks import parent
+from tasks.calibrate import agree, labelled_data, rows_of, write_card
+from tasks.console import console as terminal
+from tasks.console import say
+from tasks.data import reproduce
+from tasks.environment import STATE
+from tasks.evidence import trace_examples
+from tasks.failures import told
+from tasks.judges import examine, gate_judges, with_judges
+from tasks.keys import file_digest
+from tasks.memo import Done
+from tasks.profiles import Profile, ProfileError, WorldData, load_profile
+from tasks.server import prefect_api
+
+
+def own_labels(path: Path, reader: str) -> tuple[str, str]:
+    """A person's judged summaries as an input: every row is read before any is judged."""
+    if reader not in ("labelled", "qags", "summedits"):
+        raise ProfileError(f"--reader {reader!r}: labelled, qags or summedits")
+    rows = [row | {"source": path.name.partition(".")[0]} for row in read(path, FORMATS[reader])]
+    if not rows:
+        raise ProfileError(f"{path}: no rows at all")
+    scratch = STATE / "own" / f"labels-{path.name}.jsonl"
+    write_rows(scratch, rows)
+    digest = file_digest(scratch)
+    return str(scratch.replace(scratch.with_name(f"{digest}.jsonl"))), digest
+
+
+@flow(name="calibrate", flow_run_name="calibrate-{profile.name}", validate_parameters=False)
+def calibrate(profile: Profile, labelled: tuple[str, str] | None = None) -> tuple[Done, Path]:
+    """Measure the gate judges and write their card; returns what was measured and the card's path."""
+    judges = gate_judges(profile)
+    data = reproduce(profile)
+    planted = labelled is None and isinstance(profile.data.source, WorldData)
+    labelled = None if planted else labelled or labelled_data(profile)
+    with parent.parent_run(profile, data, "calibrate") as context:
+        context = with_judges(context, judges)
+        measured = agree(context, profile, labelled, judges) if labelled else examine(context, profile, data, judges, "gate")
+        trace_examples(measured)
+        return measured, write_card(profile, measured, judges)
+
+
+def show(measured: Done, card: Path) -> None:
+    from rich.table import Table
+
+    for source, scores in rows_of(measured.metrics).items():
+        kinds = list(dict.fromkeys(kind for found in scores.values() for kind in found))
+        table = Table(title=source, title_justify="left", title_style="bold")
+        for name in ("score", *kinds):
+            table.add_column(name.replace("_", " "))
+        for name, found in scores.items():
+            table.add_row(name, *(found.get(kind, "") for kind in kinds))
+        terminal.print(table)
+    say(f"card    {card}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="world", help="whose judges (default: world)")
+    parser.add_argument("--labelled", type=Path, metavar="FILE", help="judged summaries of yours, in place of the profile's")
+    parser.add_argument("--reader", default="labelled", help="its format: labelled (default), qags or summedits")
+    options = parser.parse_args(arguments)
+    with told("calibrate", FileNotFoundError, IsADirectoryError):
+        labelled = own_labels(options.labelled, options.reader) if options.labelled else None
+        with prefect_api():
+            show(*calibrate(load_profile(options.profile), labelled))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

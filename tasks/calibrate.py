@@ -1,0 +1,101 @@
+"""Judge cards: how far each judge can be trusted, kept with the version of its model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+from prefect import task
+
+from .console import interval_text
+from .environment import ROOT, STATE
+from .judges import judge_settings
+from .keys import file_digest
+from .memo import Context, Done, once
+from .profiles import MirrorData, Profile, ProfileError
+from .report import page, save_page
+
+BASELINE = "trigrams"
+CARD = "card"  # tag of a model version: the gist of its card
+NAMES = re.compile(r"judge/(?P<name>\w+)/(?:(?P<source>[\w.-]+)/)?(?P<kind>auc|pearson|spearman|balanced_accuracy|over_trigrams)")
+
+
+def labelled_data(profile: Profile) -> tuple[str, str]:
+    """What people said of summaries, as the profile's data stages read it: path and SHA-256."""
+    path = ROOT / "data" / profile.name / "ingested" / "judged.jsonl"
+    if not isinstance(profile.data.source, MirrorData) or not path.exists() or not path.stat().st_size:
+        raise ProfileError(f"profile {profile.name} names nothing that people judged (data.source.judged); --labelled FILE takes yours")
+    return str(path), file_digest(path)
+
+
+@task(task_run_name="calibrate")
+def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges: Mapping[str, Done]) -> Done:
+    """How far the judges agree with people."""
+    from factloop.steps import judge
+
+    return once(context, "calibrate", judge.agree, config=judge_settings(profile), inputs={**judges, "labelled": labelled})
+
+
+def rows_of(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, str]]]:
+    """Source -> score -> kind of agreement -> its value with interval, as a card shows them."""
+    table: dict[str, dict[str, dict[str, str]]] = {}
+    for metric in metrics:
+        if found := NAMES.fullmatch(metric):
+            source = found["source"] or "planted errors"
+            table.setdefault(source, {}).setdefault(found["name"], {})[found["kind"]] = interval_text(metrics, metric)
+    return table
+
+
+def against_baseline(metrics: Mapping[str, float], name: str, source: str) -> str:
+    """In words, whether a score agrees with the labels of a source better than the trigrams that summary and document share."""
+    at = f"judge/{name}/over_{BASELINE}" if source == "planted errors" else f"judge/{name}/{source}/over_{BASELINE}"
+    if metrics[f"{at}.low"] > 0:
+        return "better than trigrams"
+    return "worse than trigrams" if metrics[f"{at}.high"] < 0 else "not surely better than trigrams"
+
+
+def gist(metrics: Mapping[str, float], name: str) -> str:
+    """One line: how far a score can be trusted, by source, beside the trigrams."""
+    told = []
+    for source, scores in rows_of(metrics).items():
+        kind = "auc" if "auc" in scores[name] else "pearson"
+        label = "AUC" if kind == "auc" else "Pearson"
+        told.append(f"{source}: {label} {scores[name][kind]}, trigrams {scores[BASELINE][kind]}, {against_baseline(metrics, name, source)}")
+    return "; ".join(told)
+
+
+@task(task_run_name="judge-card")
+def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> Path:
+    """The card of all judges as a page and as JSON, with each judge's model version; its gist as tag and description."""
+    folder = STATE / "reports" / f"card-{profile.name}-{measured.run_id}"
+    table = rows_of(measured.metrics)
+    verdicts = {source: {name: against_baseline(measured.metrics, name, source) for name in scores} for source, scores in table.items()}
+    save_page(
+        folder / "card.html", page("card.html.jinja", profile=profile, measured=measured, table=table, verdicts=verdicts, judges=judges)
+    )
+    save_page(folder / "card.json", json.dumps({"run": measured.run_id, "metrics": measured.metrics}, indent=1))
+    client = MlflowClient()
+    for file in folder.iterdir():
+        client.log_artifact(measured.run_id, str(file), CARD)
+    for label, judge in judges.items():
+        version = client.get_run(judge.run_id).data.tags["model_id"]
+        for file in folder.iterdir():
+            client.log_model_artifact(version, str(file), CARD)
+        told = gist(measured.metrics, SCORE_OF[label])
+        client.set_model_version_tag(f"{profile.name}-{label}", str(judge.version), CARD, told)
+        client.update_model_version(f"{profile.name}-{label}", str(judge.version), description=told)
+    return folder / "card.html"
+
+
+def gists(profile: Profile, judges: Mapping[str, Done]) -> dict[str, str]:
+    """How far each judge can be trusted, as its card says in a line."""
+    client, missing = MlflowClient(), f"not calibrated: python -m flows.calibrate --profile {profile.name}"
+    versions = {label: client.get_model_version(f"{profile.name}-{label}", str(judge.version)) for label, judge in judges.items()}
+    return {SCORE_OF[label]: version.tags.get(CARD, missing) for label, version in versions.items() if label in SCORE_OF}
+
+
+SCORE_OF = {"qagen": "quals"}
+"""The score that a card sums a judge's model up by."""

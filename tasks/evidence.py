@@ -1,0 +1,100 @@
+"""What is behind a score, to look at: a plot of a pair's tokens, and an MLflow trace per example."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+from prefect import task
+
+from factloop.corpora.rows import Row
+from factloop.faults import kill_point
+
+from .gate import examples
+from .memo import Done
+
+TRACED = 20  # examples of a run, the worst by QUALS
+TAG = "traced"
+
+
+def image(figure: Any) -> str:
+    """A matplotlib figure as the data URL of a PNG; the figure is closed."""
+    from matplotlib import pyplot
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    pyplot.close(figure)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def token_plot(pair: Mapping[str, Any]) -> str:
+    """The probability of each token of a question and its answer, given the summary and given the document."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import numpy as np
+    from matplotlib import pyplot
+
+    texts = [text.replace("$", r"\$") for text, _, _ in pair["tokens"]]  # a pair of dollars would be taken for mathematics
+    place = np.arange(len(texts))
+    figure, axis = pyplot.subplots(figsize=(max(4, 0.42 * len(texts)), 2.2))
+    for shift, label, side in ((-0.2, "given the summary", 2), (0.2, "given the document", 1)):
+        axis.bar(place + shift, np.exp([token[side] for token in pair["tokens"]]), 0.4, label=label)
+    axis.axvspan(pair["cut"] - 0.5, len(texts) - 0.5, alpha=0.08, color="black", label="answer")
+    axis.set_xticks(place, texts, rotation=60, ha="right", fontsize=7)
+    axis.set_ylim(0, 1.05)
+    axis.set_ylabel("probability", fontsize=8)
+    axis.legend(fontsize=6)
+    figure.tight_layout()
+    return image(figure)
+
+
+def worst_first(rows: list[Row]) -> list[Row]:
+    """Scored rows by QUALS, lowest first, then the others."""
+    return sorted(rows, key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
+
+
+@task(task_run_name="traces-{done.name}")
+def trace_examples(done: Done) -> None:
+    """A trace for each of the worst examples of a judging run, once: they are in the run's tab Traces."""
+    client = MlflowClient()
+    run = client.get_run(done.run_id)
+    if TAG in run.data.tags:
+        return
+    experiment = run.info.experiment_id
+    begun = [trace.info.trace_id for trace in client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False)]
+    if begun:  # by a process that was killed
+        client.delete_traces(experiment, trace_ids=begun)
+    rows = worst_first(examples(done))[:TRACED]
+    for row in rows:
+        _trace(client, experiment, done.run_id, row)
+        kill_point("trace:logged", done.name)
+    client.set_tag(done.run_id, TAG, str(len(rows)))
+
+
+def _trace(client: MlflowClient, experiment: str, run_id: str, row: Row) -> None:
+    summary = row.get("output", row.get("summary"))
+    told = {"document": row["document"], "summary": summary}
+    root = client.start_trace("judge", "EVALUATOR", told, experiment_id=experiment, run_id=run_id)
+    for judge, evidence in row["evidence"].items():
+        above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told)
+        for name, given, found in steps_of(judge, evidence, told):
+            span = client.start_span(name, root.trace_id, above.span_id, "CHAIN", given)
+            client.end_span(root.trace_id, span.span_id, found)
+        scores = {name: value for name, value in row["scores"].items() if name.startswith(judge)}
+        client.end_span(root.trace_id, above.span_id, scores | {"status": row["statuses"][judge]})
+    client.end_trace(root.trace_id, row["scores"])
+
+
+def steps_of(judge: str, evidence: list[Row], told: Row) -> list[tuple[str, Any, Any]]:
+    """(name, inputs, outputs) of each step by which a judge came to its score."""
+    asked = [{"question": item["question"], "answer": item["answer"]} for item in evidence]
+    sides = [
+        (f"answer given the {side}", {side: told[side], "asked": asked}, [{"log-likelihood per token": item[side]} for item in evidence])
+        for side in ("summary", "document")
+    ]
+    differences = [pair | {"document - summary": item["document"] - item["summary"]} for pair, item in zip(asked, evidence, strict=True)]
+    return [("extract and ask", {"summary": told["summary"]}, asked), *sides, ("compare", None, differences)]

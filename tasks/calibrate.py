@@ -10,6 +10,8 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from prefect import task
 
+from factloop.faults import kill_point
+
 from .console import interval_text
 from .environment import ROOT, STATE
 from .judges import judge_settings
@@ -73,10 +75,9 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
     folder = STATE / "reports" / f"card-{profile.name}-{measured.run_id}"
     table = rows_of(measured.metrics)
     verdicts = {source: {name: against_baseline(measured.metrics, name, source) for name in scores} for source, scores in table.items()}
-    save_page(
-        folder / "card.html", page("card.html.jinja", profile=profile, measured=measured, table=table, verdicts=verdicts, judges=judges)
-    )
-    save_page(folder / "card.json", json.dumps({"run": measured.run_id, "metrics": measured.metrics}, indent=1))
+    text = page("card.html.jinja", profile=profile, measured=measured, table=table, verdicts=verdicts, judges=judges)
+    save_page(folder / "card.html", text, "card")
+    save_page(folder / "card.json", json.dumps({"run": measured.run_id, "metrics": measured.metrics}, indent=1), "card.json")
     client = MlflowClient()
     for file in folder.iterdir():
         client.log_artifact(measured.run_id, str(file), CARD)
@@ -84,6 +85,7 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
         version = client.get_run(judge.run_id).data.tags["model_id"]
         for file in folder.iterdir():
             client.log_model_artifact(version, str(file), CARD)
+        kill_point("card:logged", label)
         told = gist(measured.metrics, SCORE_OF[label])
         client.set_model_version_tag(f"{profile.name}-{label}", str(judge.version), CARD, told)
         client.update_model_version(f"{profile.name}-{label}", str(judge.version), description=told)

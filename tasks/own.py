@@ -130,9 +130,8 @@ def write_pages(own: Own, done: Done, scores: Path) -> Path:
     rows = examples(done)
     path = STATE / "reports" / f"evaluate-{done.run_id}.html"
     names = [name for name in done.metrics if f"{name}.low" in done.metrics]
-    save_page(
-        path, page("evaluate.html.jinja", own=own, done=done, names=names, rows=sorted(rows, key=_badness)[:SHOWN], statuses=statuses(rows))
-    )
+    shown = sorted(rows, key=_badness)[:SHOWN]
+    save_page(path, page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, statuses=statuses(rows)), "evaluate")
     client = MlflowClient()
     for file, folder in ((path, None), (scores, "scores")):
         client.log_artifact(done.run_id, str(file), folder)

@@ -104,17 +104,18 @@ def page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def save_page(path: Path, text: str) -> None:
+def save_page(path: Path, text: str, kind: str) -> None:
+    """Write a page whole or not at all; `kind` tells its kill points from those of other pages."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".unfinished")
     with scratch.open("w", encoding="utf-8") as stream:
         stream.write(text[: len(text) // 2])
         stream.flush()
-        kill_point("page:half-written")
+        kill_point("page:half-written", kind)
         stream.write(text[len(text) // 2 :])
-    kill_point("page:written")
+    kill_point("page:written", kind)
     scratch.replace(path)
-    kill_point("page:renamed")
+    kill_point("page:renamed", kind)
 
 
 def render(story: Story, curves: str) -> str:
@@ -137,7 +138,7 @@ def render(story: Story, curves: str) -> str:
 def write_report(context: Context, story: Story) -> Path:
     """Write the report, attach it to the parent run and to Prefect."""
     path = STATE / "reports" / f"{story.profile.name}-{context.parent}.html"
-    save_page(path, render(story, _curves(story.steps)))
+    save_page(path, render(story, _curves(story.steps)), "report")
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
     kill_point("report:logged")

@@ -112,6 +112,8 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
     }
     versions = sorted((v.name, v.tags["run_key"]) for v in client.search_model_versions(max_results=1000) if v.run_id not in corrupt)
     experiment = client.get_experiment_by_name(f"factloop-{profile}")
+    of_run = {run.info.run_id: run.data.tags["step"] for run in runs}
+    traces = client.search_traces(locations=[experiment.experiment_id], max_results=500, include_spans=False)
     models = [model.source_run_id for model in client.search_logged_models([experiment.experiment_id])]
     return json.loads(
         json.dumps(
@@ -120,6 +122,7 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
                 "aliases": aliases,
                 "versions": versions,
                 "logged models": len(set(models) - corrupt),
+                "traces": dict(Counter(of_run[trace.info.trace_metadata["mlflow.sourceRun"]] for trace in traces)),
                 "logged twice": [run for run, count in Counter(models).items() if count > 1],
                 "work": [path.name for path in (folder / ".factloop" / "work").iterdir()],
                 "data": data_digests(folder, profile),

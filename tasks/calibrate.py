@@ -22,7 +22,10 @@ from .report import page, save_page
 
 BASELINE = "trigrams"
 CARD = "card"  # tag of a model version: the gist of its card
-NAMES = re.compile(r"judge/(?P<name>\w+)/(?:(?P<source>[\w.-]+)/)?(?P<kind>auc|pearson|spearman|balanced_accuracy|over_trigrams)")
+PLANTED = "planted errors"
+KINDS = "auc|pearson|pearson_partial|spearman|spearman_partial|balanced_accuracy|over_trigrams"
+NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{KINDS})(?:/(?P<error>\w+))?")
+Table = dict[str, dict[str, dict[str, str]]]
 
 
 def labelled_data(profile: Profile) -> tuple[str, str]:
@@ -41,19 +44,20 @@ def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges:
     return once(context, "calibrate", judge.agree, config=judge_settings(profile), inputs={**judges, "labelled": labelled})
 
 
-def rows_of(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, str]]]:
-    """Source -> score -> kind of agreement -> its value with interval, as a card shows them."""
-    table: dict[str, dict[str, dict[str, str]]] = {}
+def rows_of(metrics: Mapping[str, float], by_error: bool = False) -> Table:
+    """Source -> score -> kind of agreement -> its value with interval; or source -> score -> kind of error -> AUC."""
+    table: Table = {}
     for metric in metrics:
-        if found := NAMES.fullmatch(metric):
-            source = found["source"] or "planted errors"
-            table.setdefault(source, {}).setdefault(found["name"], {})[found["kind"]] = interval_text(metrics, metric)
+        found = NAMES.fullmatch(metric)
+        if found and bool(found["error"]) == by_error:
+            column = found["error"] if by_error else found["kind"]
+            table.setdefault(found["source"] or PLANTED, {}).setdefault(found["name"], {})[column] = interval_text(metrics, metric)
     return table
 
 
 def against_baseline(metrics: Mapping[str, float], name: str, source: str) -> str:
     """In words, whether a score agrees with the labels of a source better than the trigrams that summary and document share."""
-    at = f"judge/{name}/over_{BASELINE}" if source == "planted errors" else f"judge/{name}/{source}/over_{BASELINE}"
+    at = f"judge/{name}/over_{BASELINE}" if source == PLANTED else f"judge/{name}/{source}/over_{BASELINE}"
     if metrics[f"{at}.low"] > 0:
         return "better than trigrams"
     return "worse than trigrams" if metrics[f"{at}.high"] < 0 else "not surely better than trigrams"
@@ -75,7 +79,8 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
     folder = STATE / "reports" / f"card-{profile.name}-{measured.run_id}"
     table = rows_of(measured.metrics)
     verdicts = {source: {name: against_baseline(measured.metrics, name, source) for name in scores} for source, scores in table.items()}
-    text = page("card.html.jinja", profile=profile, measured=measured, table=table, verdicts=verdicts, judges=judges)
+    errors = rows_of(measured.metrics, by_error=True)
+    text = page("card.html.jinja", profile=profile, measured=measured, table=table, errors=errors, verdicts=verdicts, judges=judges)
     save_page(folder / "card.html", text, "card")
     save_page(folder / "card.json", json.dumps({"run": measured.run_id, "metrics": measured.metrics}, indent=1), "card.json")
     client = MlflowClient()

@@ -160,3 +160,40 @@ def test_what_cannot_run_says_why_and_exits_with_2(clone: Clone, arguments: list
     result = clone.run("-m", "flows.retrain", *arguments)
     assert result.returncode == 2 and says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_judges_are_calibrated_on_labels_and_their_card_is_with_the_model(smoke: SMOKE, tmp_path: Path) -> None:
+    clone, _ = smoke
+    documents = [json.loads(line) for line in (clone.folder / "data/smoke/split/summaries.validation.jsonl").open()][:24]
+    rows = [
+        {
+            "document": row["document"],
+            "summary": row["summary"] if index % 2 else documents[index - 1]["summary"],
+            "label": index % 2,
+            "edit_types": [] if index % 2 else ["<b>swap"],
+        }
+        for index, row in enumerate(documents)
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert re.search(r"trigrams +│ 1\.000", result.stdout)  # other documents' summaries share few trigrams
+    card = Path(re.search(r"card +(\S+)", result.stdout)[1]).read_text()  # type: ignore[index]
+    assert "quals_worst" in card and "trigrams" in card and "<b>" not in card
+    found = clone.ask("""
+version = client.get_model_version_by_alias("smoke-qagen", "gate")
+run = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'calibrate' and tags.judge_keys LIKE '%'")
+model = client.get_run(version.run_id).data.tags["model_id"]
+traces = [trace for r in run for trace in client.search_traces(locations=[r.info.experiment_id], run_id=r.info.run_id)]
+print(json.dumps([version.description, version.tags["card"], sorted(f.path for f in client.list_logged_model_artifacts(model, "card")),
+                  len(traces), sorted({span.name for trace in traces for span in trace.data.spans})]))""")
+    assert isinstance(found, list)
+    description, tag, files, traces, spans = found
+    assert description == tag and "mine: AUC" in tag and files == ["card/card.html", "card/card.json"]
+    assert traces == 20 and {"judge", "quals", "extract and ask", "compare"} <= set(spans)
+    again = clone.retrain("smoke")
+    assert "mine: AUC" in again.stdout and clone.run("-m", "flows.calibrate", "--profile", "smoke").returncode == 0
+    path.write_text(path.read_text() + '{"document": "x", "summary": "y", "label": 2}\\n')
+    refused = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
+    assert refused.returncode == 2 and "mine.jsonl: row 25: field 'label' is 2" in refused.stderr

@@ -23,8 +23,8 @@ from .report import page, save_page
 BASELINE = "trigrams"
 CARD = "card"  # tag of a model version: the gist of its card
 PLANTED = "planted errors"
-KINDS = "auc|pearson|pearson_partial|spearman|spearman_partial|balanced_accuracy|over_trigrams"
-NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{KINDS})(?:/(?P<error>\w+))?")
+KINDS = ("auc", "balanced_accuracy", "pearson", "spearman", "pearson_partial", "spearman_partial", "over_trigrams")
+NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{'|'.join(KINDS)})(?:/(?P<error>\w+))?")
 Table = dict[str, dict[str, dict[str, str]]]
 
 
@@ -47,7 +47,8 @@ def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges:
 def rows_of(metrics: Mapping[str, float], by_error: bool = False) -> Table:
     """Source -> score -> kind of agreement -> its value with interval; or source -> score -> kind of error -> AUC."""
     table: Table = {}
-    for metric in metrics:
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    for metric in sorted(metrics, key=lambda metric: order.get(metric.rpartition("/")[2], len(order))):
         found = NAMES.fullmatch(metric)
         if found and bool(found["error"]) == by_error:
             column = found["error"] if by_error else found["kind"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -76,7 +77,7 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
             metrics[f"judge/{name}/over_{BASELINE}"] = asdict(_over(name, [r for r in rows if r["error"] != OVERLAP_FINDS], -np.inf, _auc))
         for kind in ERROR_TYPES:
             if scores[kind]:
-                metrics[f"judge/{name}/auc/{kind.replace(' ', '_')}"] = asdict(auc_interval(scores[None], scores[kind]))
+                metrics[f"judge/{name}/auc/{slug(kind)}"] = asdict(auc_interval(scores[None], scores[kind]))
     return metrics
 
 
@@ -98,7 +99,7 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
         scores = {source: np.array(_given(name, group, least)) for source, group in sources.items()}
         labels = {source: np.array([row["label"] for row in group]) for source, group in sources.items()}
         for source, group in sources.items():
-            x, y, at = scores[source], labels[source], f"judge/{name}/{source}"
+            x, y, at = scores[source], labels[source], f"judge/{name}/{slug(source)}"
             metrics[f"{at}/over_{BASELINE}"] = asdict(_over(name, group, least, _auc if source in binary else pearson))
             if source not in binary:
                 systems = [row.get("system", "") for row in group]
@@ -109,7 +110,7 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
             for error in sorted({error for row in group for error in row.get("errors", [])}):
                 wrong = np.array([error in row.get("errors", []) and row["label"] == 0 for row in group])
                 if wrong.any():
-                    metrics[f"{at}/auc/{error}"] = asdict(auc_interval(x[y == 1], x[wrong]))
+                    metrics[f"{at}/auc/{slug(error)}"] = asdict(auc_interval(x[y == 1], x[wrong]))
             others = [other for other in binary if other != source]
             if others:
                 threshold = best_threshold(*(np.concatenate([part[other] for other in others]) for part in (scores, labels)))
@@ -131,6 +132,11 @@ def _judged(
 def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:
     """A score of each row. One without evidence counts as the lowest: nothing in it could be asked about."""
     return [least if row["scores"][name] is None else row["scores"][name] for row in rows]
+
+
+def slug(name: str) -> str:
+    """A name as part of a metric's."""
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _auc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:

@@ -47,7 +47,7 @@ def token_plot(pair: Mapping[str, Any]) -> str:
     axis.set_xticks(place, texts, rotation=60, ha="right", fontsize=7)
     axis.set_ylim(0, 1.05)
     axis.set_ylabel("probability", fontsize=8)
-    axis.legend(fontsize=6)
+    axis.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return image(figure)
 

@@ -17,6 +17,7 @@ from factloop.corpora.own import Kind
 from factloop.corpora.rows import Row, write_rows
 
 from .environment import STATE
+from .evidence import token_plot
 from .gate import examples
 from .judges import Judges, gate_judges, judge_keys, judge_settings
 from .keys import file_digest
@@ -131,7 +132,11 @@ def write_pages(own: Own, done: Done, scores: Path) -> Path:
     path = STATE / "reports" / f"evaluate-{done.run_id}.html"
     names = [name for name in done.metrics if f"{name}.low" in done.metrics]
     shown = sorted(rows, key=_badness)[:SHOWN]
-    save_page(path, page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, statuses=statuses(rows)), "evaluate")
+    save_page(
+        path,
+        page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, statuses=statuses(rows), token_plot=token_plot),
+        "evaluate",
+    )
     client = MlflowClient()
     for file, folder in ((path, None), (scores, "scores")):
         client.log_artifact(done.run_id, str(file), folder)

@@ -204,7 +204,9 @@ def test_any_bytes_give_rows_or_a_bad_row(suffix: str, data: bytes) -> None:
 def test_words_that_are_not_in_the_source_are_marked() -> None:
     pieces = marked_words("Mara wrote Emma in 1984.", "Mara sold Emma, in 1985!")
     assert "".join(text for text, _ in pieces) == "Mara sold Emma, in 1985!"
-    assert [text for text, strange in pieces if strange] == ["sold", "1985"]
+    assert [text for text, wrong in pieces if wrong] == ["sold", "1985"]
+    doubted = marked_words("Mara wrote Emma in 1984.", "Mara sold Emma, in 1985!", ["emma, IN", "($"])
+    assert [item for item in doubted if item[1]] == [("sold", "absent"), ("Emma", "doubted"), ("in", "doubted"), ("1985", "absent")]
 
 
 @pytest.mark.unit
@@ -302,7 +304,7 @@ def test_summaries_of_a_person_are_judged_once_and_reported_as_text(smoke: SMOKE
     assert float(scores[0]["meteor"]) == pytest.approx(100) and scores[6]["meteor"] == ""
     report = Path(re.search(r"report\s+(\S+\.html)", first.stdout)[1]).read_text()  # type: ignore[index]
     assert "<script" not in report and "<img" not in report and "default-src 'none'" in report
-    assert "&lt;<mark>script</mark>&gt;" in report and "&lt;img src=x onerror=alert(1)&gt;" in report
+    assert '&lt;<mark class="absent" title="absent">script</mark>&gt;' in report and "&lt;img src=x onerror=alert(1)&gt;" in report
 
     with (tmp_path / "same.csv").open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.DictWriter(stream, ["reference", "text", "id", "gist"])

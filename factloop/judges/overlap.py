@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 WORD = re.compile(r"\w+")
 
@@ -43,7 +44,19 @@ def overlap_features(document: str, summary: str) -> dict[str, float]:
     }
 
 
-def marked_words(document: str, summary: str) -> list[tuple[str, bool]]:
-    """The summary in pieces, words apart from what stands between; True where a word is not in the document."""
+def marked_words(document: str, summary: str, doubted: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The summary in pieces, words apart from what stands between, each with what is wrong with it.
+
+    `absent`: the word is not in the document. `doubted`: it is in one of the answers that a judge doubts.
+    """
     known = set(_words(document))
-    return [(piece, bool(WORD.fullmatch(piece)) and piece.lower() not in known) for piece in re.split(r"(\w+)", summary) if piece]
+    spans = [found.span() for answer in doubted for found in re.finditer(re.escape(answer), summary, re.IGNORECASE)]
+    pieces, place = [], 0
+    for piece in filter(None, re.split(r"(\w+)", summary)):
+        word = bool(WORD.fullmatch(piece))
+        wrong = "absent" if word and piece.lower() not in known else ""
+        if word and not wrong and any(begin <= place < end for begin, end in spans):
+            wrong = "doubted"
+        pieces.append((piece, wrong))
+        place += len(piece)
+    return pieces

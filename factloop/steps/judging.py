@@ -14,6 +14,7 @@ from ..settings import QualsSettings
 from ..training import Progress
 
 CHUNK = 512  # pairs; what of them a killed run had not judged is judged again
+DOUBT = -3.0  # nats: an answer that the document makes so much less likely than the summary (20 times) is doubted
 DIGITS = 4  # of the log-probabilities kept as evidence
 
 
@@ -69,6 +70,12 @@ def in_chunks(
     return [row for part in parts for row in read_rows(part)]
 
 
+def doubted(row: Row) -> list[str]:
+    """Answers in a summary that its document does not bear out, by QUALS."""
+    return [pair["answer"] for pair in row["evidence"].get("quals", []) if pair["answer_only"] < DOUBT]
+
+
 def status(statuses: dict[str, str]) -> str:
-    """`scored` where every judge has given a score, else which has not, and why."""
-    return "; ".join(f"{judge}: {found}" for judge, found in statuses.items() if found != "scored") or "scored"
+    """`scored` where every judge has given a score, else each reason why not, with the judges that had it."""
+    reasons = dict.fromkeys(found for found in statuses.values() if found != "scored")
+    return "; ".join(f"{reason} ({', '.join(judge for judge in statuses if statuses[judge] == reason)})" for reason in reasons) or "scored"

@@ -24,7 +24,7 @@ from ..seq2seq import Seq2Seq
 from ..statistics import interval
 from ..tables.model import TableQA
 from ..training import Progress
-from .judging import judge_pairs, status
+from .judging import doubted, judge_pairs, status
 
 LETTERS = 10_000  # of an output or a reference: ROUGE-L takes time by the product of both
 MATCHES = 50_000  # of a word in the output with one in the reference: METEOR takes seconds at this, and then all memory
@@ -49,7 +49,8 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
         example["statuses"], example["status"] = verdict["statuses"], status(verdict["statuses"])
         example["scores"] |= verdict["scores"]
         example["evidence"] = verdict["evidence"]
-    asked = [float(example["status"].endswith("no_evidence")) for example in fit]
+        example["marked"] = marked_words(example["document"], example["output"], doubted(verdict))
+    asked = [float(example["statuses"]["quals"] == "no_evidence") for example in fit]
     metrics = {"no_evidence": asdict(interval(asked))} if asked else {}
     return _finish(out, examples, AGGREGATES) | totals | metrics
 

@@ -12,6 +12,7 @@ from ..contrast import select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search, sample
 from ..judges.meteor import meteor, meteor_statistics
+from ..judges.overlap import marked_words
 from ..judges.text import bleu, bleu_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings, ContrastSettings, TrainingSettings
@@ -20,7 +21,7 @@ from ..training import Progress
 from ..training.pairs import train_pairs
 from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates, judge
-from .judging import judge_pairs
+from .judging import doubted, judge_pairs
 
 
 def train_likelihood(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             | {"scores": {name: values[i] for name, values in scores.items()}, "bleu_statistics": counts[i].tolist()}
             | {"meteor_statistics": matches[i].tolist()}
             | {"statuses": verdicts[i]["statuses"], "evidence": verdicts[i]["evidence"], "statements": statements[i]}
+            | {"marked": marked_words(row["document"], outputs[i], doubted(verdicts[i]))}
             for i, row in enumerate(rows)
         ),
     )

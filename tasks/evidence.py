@@ -18,6 +18,7 @@ from .memo import Done
 
 TRACED = 20  # examples of a run, the worst by QUALS
 TAG = "traced"
+TRACING = "tracing"  # tag: the trace that is being written
 
 
 def image(figure: Any) -> str:
@@ -66,19 +67,22 @@ def trace_examples(done: Done) -> None:
         return
     experiment = run.info.experiment_id
     begun = [trace.info.trace_id for trace in client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False)]
-    if begun:  # by a process that was killed
-        client.delete_traces(experiment, trace_ids=begun)
+    if TRACING in run.data.tags:  # by a process that was killed: a trace that it had not ended does not know its run
+        client.delete_traces(experiment, trace_ids=[*begun, run.data.tags[TRACING]])
     rows = worst_first(examples(done))[:TRACED]
     for row in rows:
         _trace(client, experiment, done.run_id, row)
         kill_point("trace:logged", done.name)
     client.set_tag(done.run_id, TAG, str(len(rows)))
+    if rows:
+        client.delete_tag(done.run_id, TRACING)
 
 
 def _trace(client: MlflowClient, experiment: str, run_id: str, row: Row) -> None:
     summary = row.get("output", row.get("summary"))
     told = {"document": row["document"], "summary": summary}
     root = client.start_trace("judge", "EVALUATOR", told, experiment_id=experiment, run_id=run_id)
+    client.set_tag(run_id, TRACING, root.trace_id)
     for judge, evidence in row["evidence"].items():
         above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told)
         for name, given, found in steps_of(judge, evidence, told):

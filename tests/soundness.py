@@ -122,7 +122,7 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
                 "aliases": aliases,
                 "versions": versions,
                 "logged models": len(set(models) - corrupt),
-                "traces": dict(Counter(of_run[trace.info.trace_metadata["mlflow.sourceRun"]] for trace in traces)),
+                "traces": dict(Counter(of_run.get(trace.info.trace_metadata.get("mlflow.sourceRun", ""), "unknown") for trace in traces)),
                 "logged twice": [run for run, count in Counter(models).items() if count > 1],
                 "work": [path.name for path in (folder / ".factloop" / "work").iterdir()],
                 "data": data_digests(folder, profile),

@@ -2,7 +2,7 @@
 
 An encoder reads document, separator, sentence. A head says CORRECT (0) or INCORRECT (1); four
 more, as in FactCCX, say where the sentence of the document begins and ends that it is about, and
-where the wrong words of the summary do. It learns from claims made by rules (`claims`).
+where the wrong words of the summary do. It learns from claims made by rules (`factloop.claims`).
 
 A document longer than the window is read in overlapping pieces, and each sentence of the summary
 takes the piece that speaks for it most (highest probability of CORRECT): one piece that does not
@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..claims.mentions import Span, sentences
 from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
-from .mentions import Span, sentences
 
 LABELS = ("CORRECT", "INCORRECT")
 HEADS = {"label": 2, "source": 2, "claim": 2}
 """Outputs a token: the labels, and for both spans begin and end."""
-SPAN_WEIGHT = 0.1  # of the mean of the four span losses beside the label's (published)
+SPAN_WEIGHT = float(os.environ.get("SPANW", "0.1"))  # of the mean of the four span losses beside the label's (published)
 POOL = os.environ.get("POOL", "sep")
 
 
@@ -164,7 +164,7 @@ def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterable[tuple[_Input, int
         if not coded.ids or len(coded.ids) > longest_claim(model):
             continue
         room = _room(model, len(coded.ids))
-        source = document.tokens(claim["source"]) if claim["source"] else None
+        source = document.tokens(claim["source"])
         error = coded.tokens(claim["error"]) if claim["error"] else None
         # Of a long document the piece around the sentence that the claim is about.
         middle = sum(source) // 2 if source else 0
@@ -211,7 +211,7 @@ def factcc(reader: Reader, documents: Sequence[str], summaries: Sequence[str], s
                 raise ValueError(f"{name}: example {index + 1}: the model's answer is {chance} for the sentence {text[:200]!r}")
             if (found := best.get((index, text))) is None or chance > found.correct:
                 best[index, text] = Sentence(
-                    text, chance, _span(of_document, read[index], -start), _span(of_claim, spoken[index, text], item.document + 1)
+                    text, chance, _span(of_document, documents[index], read[index], -start), _span(of_claim, text, spoken[index, text], item.document + 1)
                 )
     return [
         FactCC([best[index, text] for text in [summary[begin:end] for begin, end in sentences(summary)]]) if verdict.status == "scored" else verdict
@@ -219,11 +219,12 @@ def factcc(reader: Reader, documents: Sequence[str], summaries: Sequence[str], s
     ]
 
 
-def _span(scores: Tensor, coded: _Coded, offset: int) -> Span:
+def _span(scores: Tensor, text: str, coded: _Coded, offset: int) -> Span:
     """The characters from the likeliest first token to the likeliest last one not before it, of scores [length, 2]."""
     begin = int(scores[:, 0].argmax())
     end = begin + int(scores[begin:, 1].argmax())
-    return coded.offsets[begin - offset][0], coded.offsets[end - offset][1]
+    first, last = coded.offsets[begin - offset][0], coded.offsets[end - offset][1]
+    return first + len(text[first:last]) - len(text[first:last].lstrip()), last
 
 
 def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterable[tuple[int, _Input]]:

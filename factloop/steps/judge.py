@@ -63,9 +63,14 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
         row["scores"] = {"quals": verdict.mean, "quals_worst": verdict.worst} | overlap_features(row["document"], row["summary"])
         row["evidence"] = [asdict(pair) for pair in verdict.pairs]
     write_rows(out / "examples.jsonl", rows)
-    metrics: dict[str, Any] = {"no_evidence": float(np.mean([not verdict.pairs for verdict in verdicts]))}
+    return {"no_evidence": float(np.mean([not verdict.pairs for verdict in verdicts]))} | aucs(rows)
+
+
+def aucs(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each score of the rows: the AUC over the types that overlap cannot find, and by type."""
+    metrics: dict[str, Any] = {}
     for name in rows[0]["scores"]:
-        # A summary without evidence counts as the worst: nothing in it could be asked about.
+        # A summary without a score counts as the worst: nothing in it could be judged.
         scores = {
             kind: [-np.inf if row["scores"][name] is None else row["scores"][name] for row in rows if row["error"] == kind]
             for kind in (None, *ERROR_TYPES)

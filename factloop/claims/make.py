@@ -7,8 +7,9 @@ pronoun swapped, or a verb negated or affirmed. Both come with noise outside the
 
 Two things differ from the published transformations, both because a claim to be judged is worded
 unlike its document. Sentences of the reference are taken too, if every name, number and date in
-them stands in the document: what a reference makes up is mostly a value that its document lacks,
-so few of these are wrong, but some are, which is why `reference_share` can be 0. And "never" counts
+them stands in the document, and every other word that documents and their references mostly share
+(`shared_words`): what a reference makes up is mostly such a word that its document lacks. Few of
+these are wrong, but some are, which is why `reference_share` can be 0. And "never" counts
 as a negation, since most verbs of summaries have no auxiliary to negate.
 """
 
@@ -16,8 +17,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from ..settings import ClaimSettings
@@ -27,7 +30,8 @@ Label = Literal["CORRECT", "INCORRECT"]
 Paraphrase = Callable[[str], str]
 LEAST, MOST = 8, 100  # tokens of a document's sentence (published: at least 8); a longer one is a table or a list
 NOISE, DELETED = 0.05, 0.8  # chance that a token is hit, and that it is then deleted, else doubled (published)
-KINDS = ("entity", "number", "date", "pronoun", "negation")
+# How likely each kind is among those that a sentence allows: more so where few sentences do.
+KINDS = {"entity": 2, "number": 4, "date": 4, "pronoun": 4, "negation": 1}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -37,8 +41,9 @@ class Claim:
     label: Label
     kind: str
     """The transformation; of a CORRECT claim where it is from: sentence, reference, or paraphrase."""
-    source: Span | None
-    """The sentence of the document that the claim is about, in characters; None: not known."""
+    source: Span
+    """Where the document has it, in characters: of a right claim the sentence, of a wrong one what stands in
+    the place of the error, or where that is not found the sentence."""
     error: Span | None
     """The edited words of the claim; None for a CORRECT claim."""
 
@@ -67,7 +72,7 @@ _AFTER_OBJECT = frozenset("a an the and or but to in at on by for from of with a
 
 def pronoun_swaps(text: str) -> Iterator[Edit]:
     words = list(TOKEN.finditer(text))
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in zip_longest(words, words[1:]):
         said = word.group().lower()
         if said == "her":  # of an object before a function word or punctuation, else of an owner
             owner = following is not None and following.group()[0].isalpha() and following.group().lower() not in _AFTER_OBJECT
@@ -145,7 +150,7 @@ class _Text:
 
     text: str
     kind: str
-    source: Span | None
+    source: Span
 
 
 def _from_document(document: str) -> list[_Text]:
@@ -153,18 +158,51 @@ def _from_document(document: str) -> list[_Text]:
     return [_Text(document[begin:end], "sentence", (begin, end)) for begin, end in whole if LEAST <= len(TOKEN.findall(document[begin:end])) <= MOST]
 
 
-def _from_reference(document: str, reference: str, find: FindMentions) -> list[_Text]:
-    """Sentences of the reference with at least one value, and no value that the document does not have as whole words."""
-    spans = sentences(document)
+def shared_words(rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Words that, where a reference has them, its document has mostly too: they say what happened, not how it is put."""
+    used: Counter[str] = Counter()
+    shared: Counter[str] = Counter()
+    for row in rows:
+        words = _words(row["summary"])
+        used.update(words)
+        shared.update(words & _words(row["document"]))
+    return {word for word, count in shared.items() if count > used[word] / 2}
+
+
+def _words(text: str) -> set[str]:
+    """Of four letters or more: shorter ones are mostly grammar."""
+    return set(re.findall(r"\w{4,}", text.lower()))
+
+
+def _from_reference(document: str, reference: str, shared: Collection[str], find: FindMentions) -> list[_Text]:
+    """Sentences of the reference with at least one value, and no value or word of `shared` that the document does not have."""
+    spans, words = sentences(document), _words(document)
     found = []
     for begin, end in sentences(reference):
         text = reference[begin:end]
         values = [rf"(?<!\w){re.escape(mention.text)}(?!\w)" for mention in find(text)]
-        if not values or len(TOKEN.findall(text)) > MOST or not all(re.search(value, document) for value in values):
-            continue
-        shared = [sum(bool(re.search(value, document[a:b])) for value in values) for a, b in spans]
-        found.append(_Text(text, "reference", spans[shared.index(max(shared))] if shared else None))
+        known = all(re.search(value, document) for value in values) and all(word in words for word in _words(text) if word in shared)
+        if values and known and len(TOKEN.findall(text)) <= MOST:
+            common = [sum(bool(re.search(value, document[a:b])) for value in values) for a, b in spans]
+            found.append(_Text(text, "reference", spans[common.index(max(common))]))
     return found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the edits must know of a document."""
+
+    mentions: list[Mention]
+    stated: set[tuple[str, ...]]
+    """The words of each sentence."""
+    together: list[set[str]]
+    """The values of each sentence."""
+
+
+def _read(document: str, find: FindMentions) -> _Read:
+    spans, mentions = sentences(document), find(document)
+    stated = {tuple(re.findall(r"\w+", document[begin:end].lower())) for begin, end in spans}
+    return _Read(mentions, stated, [{item.text for item in mentions if begin <= item.begin < end} for begin, end in spans])
 
 
 def make_claims(
@@ -172,6 +210,7 @@ def make_claims(
     reference: str,
     settings: ClaimSettings,
     rng: random.Random,
+    shared: Collection[str] = (),
     find: FindMentions = pattern_mentions,
     paraphrase: Paraphrase | None = None,
 ) -> list[Claim]:
@@ -181,9 +220,8 @@ def make_claims(
     of the document; one whose rewording has other values is left as it is. The edit is then made to
     the rewording.
     """
-    known = find(document)
-    stated = {tuple(re.findall(r"\w+", document[begin:end].lower())) for begin, end in sentences(document)}
-    pools = [_from_document(document), _from_reference(document, reference, find) if settings.reference_share else []]
+    read = _read(document, find)
+    pools = [_from_document(document), _from_reference(document, reference, shared, find) if settings.reference_share else []]
     claims: list[Claim] = []
     seen: set[str] = set()
     for _ in range(settings.pairs):
@@ -197,7 +235,7 @@ def make_claims(
                 chosen = _Text(text, "paraphrase", chosen.source)
         if _CONTROL.search(chosen.text):
             continue
-        edit = _edit(chosen.text, known, stated, seen, rng, find)
+        edit = _edit(chosen.text, read, seen, rng, find)
         if edit is None:
             continue
         seen.add(edit.applied(chosen.text))
@@ -206,30 +244,51 @@ def make_claims(
         if not right or same(right, wrong) or same(wrong, chosen.text):
             continue
         claims.append(Claim(right, "CORRECT", chosen.kind, chosen.source, None))
-        claims.append(Claim(wrong, "INCORRECT", edit.kind, chosen.source, error))
+        claims.append(Claim(wrong, "INCORRECT", edit.kind, _replaced(document, chosen, edit), error))
     return claims
 
 
-def _edit(text: str, known: list[Mention], stated: set[tuple[str, ...]], seen: set[str], rng: random.Random, find: FindMentions) -> Edit | None:
-    """An edit of a kind drawn among those that apply, such that the document does not state what comes out."""
+def _replaced(document: str, chosen: _Text, edit: Edit) -> Span:
+    """Where the document has the words that the edit replaced; the sentence where they are not in it."""
+    begin, end = chosen.source
+    if chosen.kind == "sentence":
+        return begin + edit.begin, begin + edit.end
+    words = re.compile(rf"(?<!\w){re.escape(chosen.text[edit.begin : edit.end])}(?!\w)")
+    found = words.search(document, begin, end) or words.search(document)
+    return found.span() if found and edit.kind in ("entity", "number", "date") else chosen.source
+
+
+def _edit(text: str, document: _Read, seen: set[str], rng: random.Random, find: FindMentions) -> Edit | None:
+    """An edit of a kind drawn among those that apply, such that the document does not state what comes out.
+
+    Half of the swaps prefer a value that the document has beside another value of the sentence: that
+    the two are about each other then proves nothing, and what is said of them must be read.
+    """
     mentions = find(text)
     options: dict[str, list[Edit]] = {}
-    for edit in (*swaps(text, mentions, known), *pronoun_swaps(text), *negations(text, mentions)):
+    for edit in (*swaps(text, mentions, document.mentions), *pronoun_swaps(text), *negations(text, mentions)):
         options.setdefault(edit.kind, []).append(edit)
-    kinds = sorted(options)
-    rng.shuffle(kinds)
-    for kind in kinds:
+    # Without replacement, by weight (Efraimidis and Spirakis 2006): the highest u^(1/weight) first.
+    for kind in sorted(sorted(options), key=lambda kind: -(rng.random() ** (1 / KINDS[kind]))):
         rng.shuffle(options[kind])
+        if rng.random() < 0.5:
+            options[kind].sort(key=lambda edit: not _near(edit, mentions, document.together))
         for edit in options[kind]:
             new = edit.applied(text)
-            if new not in seen and tuple(re.findall(r"\w+", new.lower())) not in stated and not same(new, text):
+            if new not in seen and tuple(re.findall(r"\w+", new.lower())) not in document.stated and not same(new, text):
                 return edit
     return None
 
 
-def claim_rows(rows: Iterator[dict[str, Any]], settings: ClaimSettings, find: FindMentions = pattern_mentions) -> Iterator[dict[str, Any]]:
+def _near(edit: Edit, mentions: list[Mention], together: list[set[str]]) -> bool:
+    others = {mention.text for mention in mentions if mention.begin != edit.begin}
+    return any(edit.new in values and not others.isdisjoint(values) for values in together)
+
+
+def claim_rows(rows: Sequence[dict[str, Any]], settings: ClaimSettings, find: FindMentions = pattern_mentions) -> Iterator[dict[str, Any]]:
     """For each row with `id`, `document` and `summary` (its reference) that claims can be made of: `id`, `document`, `claims`."""
+    shared = shared_words(rows) if settings.reference_share else ()
     for row in rows:
-        claims = make_claims(row["document"], row["summary"], settings, random.Random(f"claims {row['id']}"), find)
+        claims = make_claims(row["document"], row["summary"], settings, random.Random(f"claims {row['id']}"), shared, find)
         if claims:
             yield {"id": row["id"], "document": row["document"], "claims": [asdict(claim) for claim in claims]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 Span = tuple[int, int]
@@ -118,7 +119,7 @@ def pattern_mentions(text: str) -> list[Mention]:
             found.append(Mention("entity", f"{'the ' if the else ''}{'name' if len(run) == 1 else 'long name'}", text[begin:end], begin, end))
             run.clear()
 
-    for match, following in zip(words, [*words[1:], None], strict=True):
+    for match, following in zip_longest(words, words[1:]):
         word = match.group()
         if run and (text[run[-1].end() : match.start()] != " " or run[-1].group().endswith(("'s", "’s"))):
             close()

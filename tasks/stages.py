@@ -2,8 +2,9 @@
 
 ingest writes rows in the project's shapes, validate passes on those that keep their contracts,
 mine finds table sentences and draws grammar questions, split parts everything by near-duplicate
-cluster and drops what people have judged, claims makes right and wrong ones of training documents. Bad rows stop a stage, or go to a file of their own
-with file, row and rule, as far as the profile's `quarantine` allows.
+cluster and drops what people have judged, claims states right and wrong things about the training
+documents. Bad rows stop a stage, or go to a file of their own with file, row and rule, as far as
+the profile's `quarantine` allows.
 """
 
 from __future__ import annotations

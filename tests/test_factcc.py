@@ -16,12 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factloop.base import from_scratch
 from factloop.claims import KINDS, claim_rows, make_claims, pattern_mentions, sentences, spacy_mentions
 from factloop.claims.make import Edit, negations, noise, pronoun_swaps, same
 from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.judges.factcc import HEADS, FactCC, factcc, longest_claim, train_factcc
 from factloop.reader import Reader
-from factloop.settings import ClaimSettings, FactccSettings, TrainingSettings
+from factloop.settings import ClaimSettings, FactccSettings, Network, TrainingSettings, Window
 from factloop.steps.factcc import examine, train
 from factloop.world import generate
 from factloop.world.errors import ERROR_TYPES
@@ -76,11 +77,17 @@ def test_every_wrong_claim_differs_from_its_sentence_in_one_way_that_the_documen
             replaced = DOCUMENT[slice(*wrong.source)]
             assert form[words] == form[replaced] and words not in replaced and replaced not in words
         else:
-            assert {"pronoun": words.lower() in ("he", "she", "him", "her", "his", "their", "our", "they", "them", "us"), "negation": True}[wrong.kind]
+            assert {"pronoun": words.lower() in ("he", "she", "him", "her", "his", "their", "our", "they", "them", "us"), "negation": True}[
+                wrong.kind
+            ]
 
 
 def test_references_count_only_where_all_their_values_stand_in_the_document() -> None:
-    taken = {claim.claim for claim in make_claims(DOCUMENT, REFERENCE, ClaimSettings(400, reference_share=1.0), random.Random(0)) if claim.kind == "reference"}
+    taken = {
+        claim.claim
+        for claim in make_claims(DOCUMENT, REFERENCE, ClaimSettings(400, reference_share=1.0), random.Random(0))
+        if claim.kind == "reference"
+    }
     assert "Mara Velling managed the Hawks." in taken and "The Foxes signed forty." in taken
     assert not any("9" in claim for claim in taken)
     published = make_claims(DOCUMENT, REFERENCE, ClaimSettings(60), random.Random(0))
@@ -117,8 +124,13 @@ def test_pronouns_swap_within_case_and_number(text: str, edits: list[str]) -> No
 
 
 def test_a_paraphrase_is_taken_only_with_the_same_values() -> None:
-    assert "paraphrase" in {claim.kind for claim in made(paraphrase=lambda text: "Indeed " + text[0].lower() + text[1:] if text.startswith("In ") else text)}
-    assert "paraphrase" not in {claim.kind for claim in made(paraphrase=lambda text: text.replace("Hawks", "Rams").replace("12", "13").replace("1984", "1985") + " Amen 7.")}
+    assert "paraphrase" in {
+        claim.kind for claim in made(paraphrase=lambda text: "Indeed " + text[0].lower() + text[1:] if text.startswith("In ") else text)
+    }
+    assert "paraphrase" not in {
+        claim.kind
+        for claim in made(paraphrase=lambda text: text.replace("Hawks", "Rams").replace("12", "13").replace("1984", "1985") + " Amen 7.")
+    }
 
 
 @given(st.text(max_size=400), st.integers(0, 99))
@@ -138,7 +150,11 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=60).map("".join), st.lists(PIECES, max_size=30).map("".join), st.integers(0, 9))
+@given(
+    st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=60).map("".join),
+    st.lists(PIECES, max_size=30).map("".join),
+    st.integers(0, 9),
+)
 @settings(max_examples=100, deadline=None)
 def test_whatever_the_text_it_does_not_raise_and_spans_are_where_they_say(document: str, reference: str, seed: int) -> None:
     found = made(document, reference, seed)
@@ -163,7 +179,11 @@ def test_spacy_groups_take_the_place_of_patterns(monkeypatch: pytest.MonkeyPatch
                 for label, text in (("PERSON", "Mara Velling"), ("CARDINAL", "31"), ("LAW", "games"), ("TIME", "Friday"))]  # fmt: skip
     read = type("Read", (), {"max_length": 100, "__call__": lambda self, text: types.SimpleNamespace(ents=entities)})()
     monkeypatch.setitem(sys.modules, "spacy", types.SimpleNamespace(load=lambda name: read))
-    assert [(item.kind, item.group) for item in spacy_mentions("a_model")(DOCUMENT)] == [("entity", "PERSON"), ("number", "CARDINAL"), ("date", "TIME")]
+    assert [(item.kind, item.group) for item in spacy_mentions("a_model")(DOCUMENT)] == [
+        ("entity", "PERSON"),
+        ("number", "CARDINAL"),
+        ("date", "TIME"),
+    ]
 
 
 def world_rows(count: int) -> list[dict[str, Any]]:
@@ -172,19 +192,19 @@ def world_rows(count: int) -> list[dict[str, Any]]:
 
 
 def test_labels_are_right_of_the_world() -> None:
-    """By the oracle, which needs whole sentences: of claims made from references, without noise or pronouns."""
+    """By the oracle, which needs whole sentences with names: of claims made from references."""
     rows, settings = {row["id"]: row for row in world_rows(300)}, ClaimSettings(6, reference_share=1.0)
     wrong: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for row in claim_rows(list(rows.values()), settings):
         facts = [generate.Fact(**fact) for fact in rows[row["id"]]["facts"]]
         for claim in row["claims"]:
-            if claim["kind"] in ("reference", "entity", "number", "date") and claim["claim"].split()[0] not in ("He", "She"):
-                if parse(claim["claim"]):
-                    total[claim["label"]] += 1
-                    wrong[claim["label"]] += hallucinates(claim["claim"], facts) != (claim["label"] == "INCORRECT")
+            made_of_values = claim["kind"] in ("reference", "entity", "number", "date")
+            if made_of_values and not re.search(r"\b(?:he|she)\b", claim["claim"], re.I) and parse(claim["claim"]):
+                total[claim["label"]] += 1
+                wrong[claim["label"]] += hallucinates(claim["claim"], facts) != (claim["label"] == "INCORRECT")
     assert min(total.values()) > 200
-    assert wrong["INCORRECT"] <= 0.01 * total["INCORRECT"] and wrong["CORRECT"] <= 0.05 * total["CORRECT"], (wrong, total)
+    assert wrong["INCORRECT"] <= 0.01 * total["INCORRECT"] and wrong["CORRECT"] <= 0.04 * total["CORRECT"], (wrong, total)
 
 
 def test_the_stage_makes_claims_of_training_documents_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +264,12 @@ def test_it_learns_is_saved_and_reads_back(tmp_path: Path) -> None:
     assert right.correct > 0.9 > 0.1 > wrong.correct
     assert wrong.text[slice(*wrong.claim)] == "did not" and documents[1][slice(*wrong.source)] == "wrote"
     assert [(verdict.mean, verdict.worst) for verdict in found[2:]] == [(None, None)] * 2
-    assert [verdict.status for verdict in found] == ["scored", "scored", "empty: the summary has no words", "no words: the summary is punctuation"]
+    assert [verdict.status for verdict in found] == [
+        "scored",
+        "scored",
+        "empty: the summary has no words",
+        "no words: the summary is punctuation",
+    ]
     model.save(tmp_path / "model")
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors"}
     assert factcc(Reader.load(tmp_path / "model"), documents[:1], documents[:1], FactccSettings())[0] == found[0]
@@ -289,11 +314,18 @@ def test_the_steps_train_and_examine(tmp_path: Path) -> None:
     rows = world_rows(20)
     write_rows(tmp_path / "claims.jsonl", claim_rows(rows, ClaimSettings(2, reference_share=0.5)))
     write_rows(tmp_path / "test.jsonl", [row | {"summary": row["clean"]} for row in rows])
-    tiny().save(tmp_path / "base")
+    from_scratch([row["document"] for row in rows], Network(16, 1, 1, 2, 500), Window(160, 32), 0).save(tmp_path / "base")
     config = {"training": {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "warmup": 1}, "seed": 1, "device": "cpu"}
     found = train(config, {"base": tmp_path / "base", "claims": tmp_path / "claims.jsonl"}, tmp_path, tmp_path / "checkpoints", Quiet())
     assert found["claims"] >= 40
     config = {"factcc": {"pieces": 100}, "world_seed": 1, "examples": 12, "errors_each": 4, "device": "cpu"}
-    metrics = examine(config, {"factcc": tmp_path / "model", "summaries": tmp_path / "test.jsonl"}, tmp_path, tmp_path / "checkpoints", Quiet())
-    assert {f"judge/{name}/auc/{kind.replace(' ', '_')}" for name in ("factcc", "factcc_worst", "unigrams") for kind in ERROR_TYPES if kind not in ("pronoun",)} <= set(metrics)
+    metrics = examine(
+        config, {"factcc": tmp_path / "model", "summaries": tmp_path / "test.jsonl"}, tmp_path, tmp_path / "checkpoints", Quiet()
+    )
+    assert {
+        f"judge/{name}/auc/{kind.replace(' ', '_')}"
+        for name in ("factcc", "factcc_worst", "unigrams")
+        for kind in ERROR_TYPES
+        if kind not in ("pronoun",)
+    } <= set(metrics)
     assert {row["error"] for row in read_rows(tmp_path / "examples.jsonl")} >= {None, "entity", "negation"}

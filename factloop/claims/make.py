@@ -67,7 +67,10 @@ _PRONOUNS = (
     ("we", "they"), ("us", "them"), ("our", "their"), ("ours", "theirs"), ("ourselves", "themselves"),
 )  # fmt: skip
 _OTHER = {one: two for pair in _PRONOUNS for one, two in (pair, pair[::-1])}
-_AFTER_OBJECT = frozenset("a an the and or but to in at on by for from of with as when while that who this after before".split())
+_AFTER_OBJECT = {
+    "a", "an", "the", "and", "or", "but", "to", "in", "at", "on", "by", "for", "from", "of", "with", "as", "when", "while", "that",
+    "who", "this", "after", "before",
+}  # fmt: skip
 
 
 def pronoun_swaps(text: str) -> Iterator[Edit]:
@@ -107,7 +110,9 @@ def negations(text: str, mentions: list[Mention]) -> Iterator[Edit]:
     for match in _AUXILIARY.finditer(text):
         for new in (f"{match.group()} not", _CONTRACTED[match.group()]):
             yield Edit("negation", *match.span(), new)
-    subjects = {mention.end for mention in mentions} | {match.end() for match in re.finditer(r"\b(?:[Hh]e|[Ss]he|[Ww]e|[Tt]hey|I|[Ii]t)\b", text)}
+    subjects = {mention.end for mention in mentions} | {
+        match.end() for match in re.finditer(r"\b(?:[Hh]e|[Ss]he|[Ww]e|[Tt]hey|I|[Ii]t)\b", text)
+    }
     for match in _PAST.finditer(text):
         if match.start() - 1 in subjects:
             yield Edit("negation", *match.span(), f"never {match.group()}")
@@ -155,7 +160,11 @@ class _Text:
 
 def _from_document(document: str) -> list[_Text]:
     whole = [span for span in sentences(document) if span[1] - span[0] <= 20 * MOST]
-    return [_Text(document[begin:end], "sentence", (begin, end)) for begin, end in whole if LEAST <= len(TOKEN.findall(document[begin:end])) <= MOST]
+    return [
+        _Text(document[begin:end], "sentence", (begin, end))
+        for begin, end in whole
+        if LEAST <= len(TOKEN.findall(document[begin:end])) <= MOST
+    ]
 
 
 def shared_words(rows: Sequence[dict[str, Any]]) -> set[str]:
@@ -261,8 +270,8 @@ def _replaced(document: str, chosen: _Text, edit: Edit) -> Span:
 def _edit(text: str, document: _Read, seen: set[str], rng: random.Random, find: FindMentions) -> Edit | None:
     """An edit of a kind drawn among those that apply, such that the document does not state what comes out.
 
-    Half of the swaps prefer a value that the document has beside another value of the sentence: that
-    the two are about each other then proves nothing, and what is said of them must be read.
+    Swaps prefer a value that the document has beside another value of the sentence: that the two
+    have to do with each other then proves nothing, and what is said of them must be read.
     """
     mentions = find(text)
     options: dict[str, list[Edit]] = {}
@@ -271,8 +280,7 @@ def _edit(text: str, document: _Read, seen: set[str], rng: random.Random, find: 
     # Without replacement, by weight (Efraimidis and Spirakis 2006): the highest u^(1/weight) first.
     for kind in sorted(sorted(options), key=lambda kind: -(rng.random() ** (1 / KINDS[kind]))):
         rng.shuffle(options[kind])
-        if rng.random() < 0.5:
-            options[kind].sort(key=lambda edit: not _near(edit, mentions, document.together))
+        options[kind].sort(key=lambda edit: not _near(edit, mentions, document.together))
         for edit in options[kind]:
             new = edit.applied(text)
             if new not in seen and tuple(re.findall(r"\w+", new.lower())) not in document.stated and not same(new, text):

@@ -31,7 +31,10 @@ FindMentions = Callable[[str], list[Mention]]
 
 TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)|[。！？]+|\n+")
-_ABBREVIATIONS = frozenset("mr mrs ms dr prof st sr jr vs etc no gen col sgt lt rev hon gov sen rep inc ltd co corp e.g i.e a.m p.m".split())
+_ABBREVIATIONS = {
+    "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "no", "gen", "col", "sgt", "lt", "rev", "hon", "gov", "sen", "rep",
+    "inc", "ltd", "co", "corp", "e.g", "i.e", "a.m", "p.m",
+}  # fmt: skip
 
 
 def sentences(text: str) -> list[Span]:
@@ -65,27 +68,29 @@ _VALUE = re.compile(
     r"(?<![\w.,])(?:"
     rf"(?P<day>(?:{_DAY} (?:of )?{_MONTH}|{_MONTH} {_DAY})(?!\d)(?:,? \d{{4}})?)"
     rf"|(?P<month_of_year>{_MONTH},? \d{{4}})"
-    r"|(?P<month>(?!May){month})"
+    rf"|(?P<month>(?!May){_MONTH})"
     r"|(?P<weekday>(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)"
-    r"|(?P<time>\d{{1,2}}:\d{{2}}(?: ?[ap]\.?m\.?)?|\d{{1,2}} ?[ap]\.?m)"
+    r"|(?P<time>\d{1,2}:\d{2}(?: ?[ap]\.?m\.?)?|\d{1,2} ?[ap]\.?m)"
     r"|(?P<decade>(?:1\d|20)\d0s)"
     rf"|(?P<money>[$£€¥] ?{_FIGURE}{_SCALE}|{_FIGURE}{_SCALE} (?:dollars|pounds|euros))"
     rf"|(?P<percent>{_FIGURE} ?(?:%|per ?cent))"
     r"|(?P<year>(?:1\d|20)\d\d(?![.,]\d))"
     rf"|(?P<number>(?:{_FIGURE}|(?i:(?:{_TENS})(?:-(?:one|{_UNITS}))?|{_TEENS}|{_UNITS})){_SCALE})"
-    r")(?!\w)".replace("{month}", _MONTH).replace("{{", "{").replace("}}", "}")
+    r")(?!\w)"
 )
-_NUMBERS = frozenset({"money", "percent", "number"})
-
-_INSIDE_NAMES = frozenset("of de van von der la le al bin".split())
+_NUMBERS = {"money", "percent", "number"}
+_INSIDE_NAMES = {"of", "de", "van", "von", "der", "la", "le", "al", "bin"}
 # Words that open sentences with a capital and are no part of the name that may follow.
-_OPENERS = frozenset(
-    "a an the this that these those it its he she they we you i his her their our your my one there here in on at by for from of to with "
-    "as and but or so yet if when while where who what which why how after before since until during under over between among against "
-    "about into through without within not no all some many most both each every any other another such only even also then now later "
-    "today yesterday tomorrow meanwhile however although though because despite instead once again still just more than is are was were "
-    "has have had do does did will would can could may might must should last next first second third former new says said".split()
-)
+_OPENERS = {
+    "a", "an", "the", "this", "that", "these", "those", "it", "its", "he", "she", "they", "we", "you", "i", "his", "her", "their",
+    "our", "your", "my", "one", "there", "here", "in", "on", "at", "by", "for", "from", "of", "to", "with", "as", "and", "but", "or",
+    "so", "yet", "if", "when", "while", "where", "who", "what", "which", "why", "how", "after", "before", "since", "until", "during",
+    "under", "over", "between", "among", "against", "about", "into", "through", "without", "within", "not", "no", "all", "some", "many",
+    "most", "both", "each", "every", "any", "other", "another", "such", "only", "even", "also", "then", "now", "later", "today",
+    "yesterday", "tomorrow", "meanwhile", "however", "although", "though", "because", "despite", "instead", "once", "again", "still",
+    "just", "more", "than", "is", "are", "was", "were", "has", "have", "had", "do", "does", "did", "will", "would", "can", "could",
+    "may", "might", "must", "should", "last", "next", "first", "second", "third", "former", "new", "says", "said",
+}  # fmt: skip
 
 
 def pattern_mentions(text: str) -> list[Mention]:
@@ -116,7 +121,8 @@ def pattern_mentions(text: str) -> list[Mention]:
             name = text[begin:end]
             end -= 2 if name.endswith(("'s", "’s")) else 0
             the = text[max(0, begin - 4) : begin].lower() == "the "
-            found.append(Mention("entity", f"{'the ' if the else ''}{'name' if len(run) == 1 else 'long name'}", text[begin:end], begin, end))
+            form = ("the " if the else "") + ("name" if len(run) == 1 else "long name")
+            found.append(Mention("entity", form, text[begin:end], begin, end))
             run.clear()
 
     for match, following in zip_longest(words, words[1:]):

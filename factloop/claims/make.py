@@ -20,7 +20,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from typing import Any, Literal
 
 from ..settings import ClaimSettings
@@ -75,7 +74,7 @@ _AFTER_OBJECT = {
 
 def pronoun_swaps(text: str) -> Iterator[Edit]:
     words = list(TOKEN.finditer(text))
-    for word, following in zip_longest(words, words[1:]):
+    for word, following in zip(words, [*words[1:], None], strict=False):
         said = word.group().lower()
         if said == "her":  # of an object before a function word or punctuation, else of an owner
             owner = following is not None and following.group()[0].isalpha() and following.group().lower() not in _AFTER_OBJECT
@@ -234,7 +233,8 @@ def make_claims(
     claims: list[Claim] = []
     seen: set[str] = set()
     for _ in range(settings.pairs):
-        pool = pools[rng.random() < settings.reference_share] or pools[0]
+        first = rng.random() < settings.reference_share
+        pool = pools[first] or pools[not first]
         if not pool:
             break
         chosen = rng.choice(pool)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Literal
 
 Span = tuple[int, int]
@@ -125,7 +124,7 @@ def pattern_mentions(text: str) -> list[Mention]:
             found.append(Mention("entity", form, text[begin:end], begin, end))
             run.clear()
 
-    for match, following in zip_longest(words, words[1:]):
+    for match, following in zip(words, [*words[1:], None], strict=False):
         word = match.group()
         if run and (text[run[-1].end() : match.start()] != " " or run[-1].group().endswith(("'s", "’s"))):
             close()

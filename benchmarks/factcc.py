@@ -32,7 +32,7 @@ from factloop.steps import base, factcc
 from tasks.environment import prepare
 from tasks.profiles import load_profile
 
-TRAINING = TrainingSettings(steps=3500, batch_size=32, learning_rate=2e-3, muon=0.01)
+TRAINING = TrainingSettings(steps=4500, batch_size=32, learning_rate=2e-3, muon=0.01)
 OTHERS = ("relation", "unsupported detail")
 
 

@@ -100,6 +100,30 @@ class QualsSettings(Checked):
 
 
 @dataclass(frozen=True)
+class ClaimSettings(Checked):
+    """Claims about training documents, right and wrong, that FactCC learns from."""
+
+    pairs: int
+    """Pairs of a right and a wrong claim a document, at most."""
+    documents: int = 1_000_000
+    """The most documents to take."""
+    reference_share: float = 0.0
+    """Share of the claims that are made of the reference's sentences, where its values stand in the document
+    (published: 0). These are worded like summaries; some are wrong, as references are."""
+    spacy: str = ""
+    """The spaCy model that finds names, numbers and dates; empty: patterns of written English."""
+
+
+@dataclass(frozen=True)
+class FactccSettings(Checked):
+    """How FactCC reads documents and summaries."""
+
+    batch_size: int = 64
+    pieces: int = 16
+    """The most pieces of the window that a document is read in."""
+
+
+@dataclass(frozen=True)
 class ContrastSettings(Checked):
     training: TrainingSettings
     positive_share: float

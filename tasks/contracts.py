@@ -39,6 +39,18 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
     if "cells" in row:
         columns["cells"] = len(row["cells"])
         columns["cells_absent"] = sum(cell["value"].lower() not in row["sentence"].lower() for cell in row["cells"])
+    if "claims" in row:
+        columns |= {
+            "claimed": len(row["claims"]),
+            "share_correct": sum(claim["label"] == "CORRECT" for claim in row["claims"]) / max(1, len(row["claims"])),
+            "unlabelled": sum(claim["label"] not in ("CORRECT", "INCORRECT") for claim in row["claims"]),
+            "spans_outside": sum(
+                not 0 <= span[0] < span[1] <= len(text)
+                for claim in row["claims"]
+                for span, text in ((claim["source"], row["document"]), (claim["error"], claim["claim"]))
+                if span
+            ),
+        }
     if "summary" in row:
         columns |= {"document_length": len(row["document"]), "summary_length": len(row["summary"])}
     texts = [value for value in columns.values() if isinstance(value, str)]

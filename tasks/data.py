@@ -23,6 +23,7 @@ from .profiles import MirrorData, Profile
 from .stages import SHAPES, STAGES
 
 LOCK = ROOT / "dvc.lock"
+TARGET = "claims"  # the last stage, which needs all others
 BEFORE = STATE / "dvc.lock.before"  # what LOCK was, while a `dvc` is at work
 
 
@@ -35,7 +36,7 @@ class Data:
     version: str
     """SHA-256 over what DVC recorded of the profile's outs."""
     files: dict[str, tuple[str, str]]
-    """Files of the split by name: path and SHA-256."""
+    """Files of the split, and of claims, by name: path and SHA-256."""
     stages: dict[str, str]
     """What DVC did: stage name -> ran or unchanged."""
     counts: dict[str, int]
@@ -106,12 +107,12 @@ def _damaged(profile: str) -> list[Path]:
 def reproduce(profile: Profile) -> Data:
     """Bring the data up to date; never two `dvc` at once in one clone."""
     with lease("dvc", wait=600):
-        status, said = _dvc(f"split@{profile.name}")
+        status, said = _dvc(f"{TARGET}@{profile.name}")
         if not status and (damaged := _damaged(profile.name)):
             print(f"data: {', '.join(map(str, damaged))} changed since made; restored", flush=True)
             for path in damaged:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            status, said = _dvc(f"split@{profile.name}")
+            status, said = _dvc(f"{TARGET}@{profile.name}")
         if status:
             raise DataFailed(f"data of profile {profile.name}:\n{said[-9000:]}")
         if damaged := _damaged(profile.name):
@@ -121,7 +122,8 @@ def reproduce(profile: Profile) -> Data:
             )
     recorded = _recorded(profile.name)
     split = ROOT / "data" / profile.name / "split"
-    files = {path.stem: (str(path), file_digest(path)) for path in sorted(split.glob("*.jsonl"))}
+    paths = [*sorted(split.glob("*.jsonl")), split.with_name("claims") / "claims.jsonl"]
+    files = {path.stem: (str(path), file_digest(path)) for path in paths}
     ran = {name: f"Running stage '{name}@{profile.name}'" in said for name in STAGES}
     counts = json.loads((split / "counts.json").read_text())
     return Data(digest(recorded), files, {name: "ran" if did else "unchanged" for name, did in ran.items()}, counts)

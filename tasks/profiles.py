@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from factloop.settings import BeamSettings, ContrastSettings, Network, QualsSettings, TrainingSettings, Window
+from factloop.settings import BeamSettings, ClaimSettings, ContrastSettings, Network, QualsSettings, TrainingSettings, Window
 
 from .environment import ROOT
 
@@ -69,6 +69,7 @@ class DataSettings(Strict):
     source: Annotated[WorldData | MirrorData, Field(discriminator="kind")]
     split: Shares
     short_questions_per_page: Count
+    claims: ClaimSettings
 
 
 class Scratch(Strict):

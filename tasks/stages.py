@@ -2,22 +2,26 @@
 
 ingest writes rows in the project's shapes, validate passes on those that keep their contracts,
 mine finds table sentences and draws grammar questions, split parts everything by near-duplicate
-cluster and drops what people have judged. Bad rows stop a stage, or go to a file of their own
-with file, row and rule, as far as the profile's `quarantine` allows.
+cluster and drops what people have judged, claims states right and wrong things about the training
+documents. Bad rows stop a stage, or go to a file of their own with file, row and rule, as far as
+the profile's `quarantine` allows.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from factloop.claims import claim_rows, pattern_mentions, spacy_mentions
 from factloop.corpora.clusters import SPLITS, assign_all, clusters, leaked
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import Refuse, read
@@ -229,6 +233,20 @@ def _reference(row: Row, part: str) -> Row:
     return {name: value for name, value in row.items() if name != "training_summary"}
 
 
+def claims(profile: Profile, target: Path) -> None:
+    """Claims about documents that train, never others; none at all where the documents have nothing to swap or negate."""
+    from .contracts import check
+
+    settings = profile.data.claims
+    documents = itertools.islice(read_rows(folder(profile) / "split" / "summaries.train.jsonl"), settings.documents)
+    rows = list(claim_rows(list(documents), settings, spacy_mentions(settings.spacy) if settings.spacy else pattern_mentions))
+    if rows:
+        check("claims", rows, f"claims of profile {profile.name}", profile.name)
+    write_rows(target / "claims.jsonl", rows)
+    made = Counter(f"{claim['label']}.{claim['kind']}" for row in rows for claim in row["claims"])
+    _write_json(target / "counts.json", {"documents": len(rows), **dict(sorted(made.items()))})
+
+
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n")
 
@@ -238,6 +256,7 @@ STAGES: dict[str, tuple[str, Callable[[Profile, Path], None]]] = {
     "validate": ("validated", validate),
     "mine": ("mined", mine),
     "split": ("split", split),
+    "claims": ("claims", claims),
 }
 
 

@@ -120,7 +120,7 @@ def test_the_stages_read_split_and_count(toy: Toy, tmp_path: Path) -> None:
     profile = toy()
     for stage in stages.STAGES:
         stages.run(stage, profile)
-    assert made(tmp_path) == {"ingested", "validated", "mined", "split"}
+    assert made(tmp_path) == {"ingested", "validated", "mined", "split", "claims"}
     split = tmp_path / "data" / "toy" / "split"
     counts = json.loads((split / "counts.json").read_text())
     assert counts["dropped.judged.documents"] == 1 and counts["dropped.judged.questions"] == 1

@@ -68,7 +68,12 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
     """
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
     rows = _judged(list(planted(documents, config["world_seed"], config["errors_each"])), config, inputs, out, checkpoints, progress)
-    metrics: dict[str, Any] = {"no_evidence": float(np.mean([row["scores"]["quals"] is None for row in rows]))}
+    return _unasked(rows) | aucs(rows)
+
+
+def aucs(rows: list[Row]) -> dict[str, Any]:
+    """Of each score of planted rows: the AUC of all types that overlap cannot find, beyond that of trigrams, and by type."""
+    metrics: dict[str, Any] = {}
     for name in rows[0]["scores"]:
         scores = {kind: _given(name, [row for row in rows if row["error"] == kind], -np.inf) for kind in (None, *ERROR_TYPES)}
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
@@ -91,7 +96,7 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
     rows = _judged(list(read_rows(inputs["labelled"])), config, inputs, out, checkpoints, progress)
     judged = [row for row in rows if set(row["statuses"].values()) <= {"scored", "no_evidence"}]
     metrics: dict[str, Any] = {"examples": len(rows), "judged": len(judged)}
-    metrics["no_evidence"] = float(np.mean([row["scores"]["quals"] is None for row in judged]))
+    metrics |= _unasked(judged)
     sources = {name: [row for row in judged if row["source"] == name] for name in dict.fromkeys(row["source"] for row in judged)}
     binary = [name for name, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
     for name in rows[0]["scores"]:
@@ -127,6 +132,10 @@ def _judged(
         row |= verdict | {"scores": verdict["scores"] | overlap_features(row["document"], row["summary"])}
     write_rows(out / "examples.jsonl", rows)
     return rows
+
+
+def _unasked(rows: Sequence[Row]) -> dict[str, float]:
+    return {"no_evidence": float(np.mean([row["scores"]["quals"] is None for row in rows]))} if "quals" in rows[0]["scores"] else {}
 
 
 def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:

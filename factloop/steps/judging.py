@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..faults import kill_point
+from ..judges.factcc import FactCC, factcc
 from ..judges.quals import Quals, quals
+from ..reader import Reader
 from ..seq2seq import Seq2Seq
-from ..settings import QualsSettings
+from ..settings import FactccSettings, QualsSettings
 from ..training import Progress
 
 CHUNK = 512  # pairs; what of them a killed run had not judged is judged again
+JUDGES = {"quals": "qagen", "factcc": "factcc"}
+"""Each judge with the input that brings it."""
 DOUBT = -3.0  # nats: an answer that the document makes so much less likely than the summary (20 times) is doubted
 DIGITS = 4  # of the log-probabilities kept as evidence
 
@@ -23,23 +28,37 @@ def judge_pairs(
 ) -> list[Row]:
     """For each (document, summary) its `scores`, and by judge its `statuses` and `evidence`.
 
-    Input `qagen` makes it be judged by QUALS.
+    Input `qagen` makes it be judged by QUALS, `factcc` by FactCC.
     """
     rows: list[Row] = [{"scores": {}, "statuses": {}, "evidence": {}} for _ in pairs]
-    if "qagen" in inputs:
-        model, settings = Seq2Seq.load(inputs["qagen"], config["device"]), QualsSettings(**config["quals"])
-
-        def by_quals(part: Sequence[tuple[str, str]]) -> list[Row]:
-            return [of_quals(verdict) for verdict in quals(model, [p[0] for p in part], [p[1] for p in part], settings, progress.name)]
-
-        _add(rows, "quals", in_chunks(checkpoints / "quals", pairs, by_quals, progress.name))
+    for judge, model in JUDGES.items():
+        if model in inputs:
+            ask = _loaded(judge, inputs, config)
+            name = f"{progress.name} by {judge}"
+            for row, verdict in zip(rows, in_chunks(checkpoints / judge, pairs, ask, name), strict=True):
+                row["scores"] |= verdict["scores"]
+                row["statuses"][judge], row["evidence"][judge] = verdict["status"], verdict["evidence"]
     return rows
 
 
-def _add(rows: Sequence[Row], judge: str, verdicts: Sequence[Row]) -> None:
-    for row, verdict in zip(rows, verdicts, strict=True):
-        row["scores"] |= verdict["scores"]
-        row["statuses"][judge], row["evidence"][judge] = verdict["status"], verdict["evidence"]
+def _loaded(judge: str, inputs: dict[str, Path], config: dict[str, Any]) -> Callable[[Sequence[tuple[str, str]]], list[Row]]:
+    """A judge with its models, as a function of pairs."""
+    device = config["device"]
+    if judge == "factcc":
+        reader = Reader.load(inputs["factcc"], device)
+        return lambda part: [of_factcc(verdict) for verdict in factcc(reader, *_sides(part), FactccSettings(**config["factcc"]))]
+    qagen = Seq2Seq.load(inputs["qagen"], device)
+    return lambda part: [of_quals(verdict) for verdict in quals(qagen, *_sides(part), QualsSettings(**config["quals"]))]
+
+
+def _sides(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [document for document, _ in pairs], [summary for _, summary in pairs]
+
+
+def of_factcc(verdict: FactCC) -> Row:
+    """A verdict as a row: the sentences least likely to be right first."""
+    evidence = [asdict(sentence) for sentence in sorted(verdict.sentences, key=lambda sentence: sentence.correct)]
+    return {"status": verdict.status, "scores": {"factcc": verdict.mean, "factcc_worst": verdict.worst}, "evidence": evidence}
 
 
 def of_quals(verdict: Quals) -> Row:

@@ -1,0 +1,253 @@
+"""FactCC (Kryscinski et al. 2020): is a sentence of a summary consistent with its document?
+
+An encoder reads document, separator, sentence. One head says CORRECT (0) or INCORRECT (1), the
+others, as in FactCCX, where the words of the document begin and end that decide it, and where the
+wrong words of the sentence do. It learns from claims made by rules (`factloop.claims`).
+
+The published model reads the label off its first token. Here a sentence is wrong where any token
+of it is: the logit of INCORRECT is the log-sum-exp of what its tokens say, beside that of CORRECT
+from the separator. In an encoder of two layers no other token could see what these compare.
+
+A document longer than the window is read in overlapping pieces, and each sentence of the summary
+takes the piece that speaks for it most (highest probability of CORRECT): one piece that does not
+mention a thing proves nothing against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..claims.mentions import Span, sentences
+from ..reader import Reader
+from ..seq2seq import SEP, Seq2Seq
+from ..settings import FactccSettings, TrainingSettings
+from ..training import Progress, fit
+
+LABELS = ("CORRECT", "INCORRECT")
+HEADS = {"label": 2, "source": 2, "claim": 2}
+"""Outputs a token: the labels, and begin and end of both spans."""
+# Of the mean of the span losses beside the label's. Published: 0.1, for BERT; a small encoder learns
+# to compare from the spans, and with 0.1 had learned little of it after as many steps.
+SPAN_WEIGHT = 1.0
+UNKNOWN = (-100, -100)
+SCORED = "scored"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of a summary with its verdict. Spans are characters, begin and end."""
+
+    text: str
+    correct: float
+    """Probability of CORRECT, 0 to 1."""
+    source: Span
+    """What in the document decides it: where it is wrong, what stands there instead; else the sentence that bears it out."""
+    claim: Span
+    """What in the sentence is wrong, if anything is."""
+
+
+@dataclass(frozen=True)
+class FactCC:
+    """The verdict on one summary. Without sentences there are no scores, and `status` says why."""
+
+    sentences: list[Sentence]
+    status: str = SCORED
+
+    @property
+    def mean(self) -> float | None:
+        return sum(sentence.correct for sentence in self.sentences) / len(self.sentences) if self.sentences else None
+
+    @property
+    def worst(self) -> float | None:
+        return min((sentence.correct for sentence in self.sentences), default=None)
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Token ids of a text, and where in it each token is."""
+
+    ids: list[int]
+    offsets: list[Span]
+
+    def tokens(self, span: Span) -> Span | None:
+        """The first and the last token that touch a span of characters."""
+        touched = [index for index, (begin, end) in enumerate(self.offsets) if begin < span[1] and span[0] < end]
+        return (touched[0], touched[-1]) if touched else None
+
+
+@dataclass(frozen=True)
+class _Input:
+    """Document (or a piece of it), separator, claim, end token, as ids."""
+
+    ids: list[int]
+    document: int
+    """Tokens of the document, so the place of the separator."""
+
+
+def _code(model: Seq2Seq, texts: Sequence[str]) -> list[_Coded]:
+    if not texts:
+        return []
+    found = model.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    return [_Coded(ids, [tuple(pair) for pair in pairs]) for ids, pairs in zip(found["input_ids"], found["offset_mapping"], strict=True)]
+
+
+def _input(model: Seq2Seq, document: list[int], claim: list[int]) -> _Input:
+    return _Input([*document, model.special(SEP), *claim, model.eos], len(document))
+
+
+def _room(model: Seq2Seq, claim: int) -> int:
+    """Tokens of a document that fit beside so many of a claim, separator and end token."""
+    return model.window.source - claim - 2
+
+
+def longest_claim(model: Seq2Seq) -> int:
+    """The most tokens of a sentence that is judged: half the window, so that the document keeps the other half."""
+    return model.window.source // 2 - 2
+
+
+def _scores(reader: Reader, inputs: Sequence[_Input]) -> tuple[Tensor, Tensor]:
+    """Logits: of the labels [batch, 2]; of each token as begin and end in the document and in the claim [batch, length, 4]."""
+    source = reader.seq2seq.pad_batch([item.ids for item in inputs])
+    heads = {name: scores.float() for name, scores in reader(source).items()}
+    place = torch.arange(source.shape[1], device=source.device)[None]
+    cut = torch.tensor([[item.document] for item in inputs], device=source.device)
+    end = torch.tensor([[len(item.ids) - 1] for item in inputs], device=source.device)
+    of_document, of_claim = place < cut, (place > cut) & (place < end)
+    lowest = torch.finfo(torch.float32).min
+    right = heads["label"][..., 0].gather(1, cut)[:, 0]
+    wrong = heads["label"][..., 1].masked_fill(~of_claim, lowest).logsumexp(1)
+    spans = [heads["source"].masked_fill(~of_document[..., None], lowest), heads["claim"].masked_fill(~of_claim[..., None], lowest)]
+    return torch.stack([right, wrong], 1), torch.cat(spans, 2)
+
+
+def train_factcc(
+    reader: Reader, documents: Iterable[dict[str, Any]], settings: TrainingSettings, seed: int, checkpoints: Path, progress: Progress
+) -> list[dict[str, float]]:
+    """Train `reader` (with `HEADS`) in place on rows with `document` and `claims`, and return the curve.
+
+    A span that is not known, as that of the error of a right claim, has no part in the loss.
+    """
+    examples = [example for row in documents for example in _examples(reader.seq2seq, row)]
+
+    def loss(batch: list[tuple[_Input, int, list[int]]]) -> dict[str, Tensor]:
+        label, spans = _scores(reader, [item for item, _, _ in batch])
+        wanted = torch.tensor([target for _, target, _ in batch], device=label.device)
+        places = torch.tensor([target for _, _, target in batch], device=label.device)
+        of_label = nn.functional.cross_entropy(label, wanted, label_smoothing=settings.label_smoothing)
+        of_spans = nn.functional.cross_entropy(spans, places, reduction="sum") / (places >= 0).sum().clamp(min=1)
+        right = (label.argmax(1) == wanted).float().mean()
+        return {"loss": of_label + SPAN_WEIGHT * of_spans, "label_loss": of_label, "span_loss": of_spans, "accuracy": right}
+
+    return fit(reader.trained, loss, examples, [len(item.ids) for item, _, _ in examples], settings, seed, checkpoints, progress)
+
+
+def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int, list[int]]]:
+    """Each claim with its label and four token places: begin and end in the document and in the claim, -100 where unknown."""
+    document, *claims = _code(model, [row["document"], *(claim["claim"] for claim in row["claims"])])
+    for claim, coded in zip(row["claims"], claims, strict=True):
+        if not 0 < len(coded.ids) <= longest_claim(model):
+            continue
+        room = _room(model, len(coded.ids))
+        begin, end = document.tokens(claim["source"]) or (0, len(document.ids))
+        # Of a long document the piece around what the claim is about.
+        start = max(0, min((begin + end - room) // 2, len(document.ids) - room))
+        item = _input(model, document.ids[start : start + room], coded.ids)
+        source = (begin - start, end - start) if start <= begin and end < start + room else UNKNOWN
+        error = coded.tokens(claim["error"]) if claim["error"] else None
+        offset = item.document + 1
+        yield item, LABELS.index(claim["label"]), [*source, *((error[0] + offset, error[1] + offset) if error else UNKNOWN)]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A sentence of an example beside a piece of its document."""
+
+    example: int
+    sentence: int
+    start: int
+    """The token of the document that the piece begins with."""
+    item: _Input
+
+
+@torch.no_grad()
+def factcc(
+    reader: Reader, documents: Sequence[str], summaries: Sequence[str], settings: FactccSettings, name: str = "FactCC"
+) -> list[FactCC]:
+    """Judge each summary against its document, sentence by sentence (`claims.sentences`)."""
+    if len(documents) != len(summaries):
+        raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
+    model = reader.seq2seq
+    reader.trained.eval()
+    said = [[summary[begin:end] for begin, end in sentences(summary)] for summary in summaries]
+    read, coded = _code(model, documents), [_code(model, texts) for texts in said]
+    statuses = [_status(model, *given, settings) for given in zip(summaries, read, coded, strict=True)]
+    questions = [
+        _Question(example, place, start, item)
+        for example, status in enumerate(statuses)
+        for place, claim in enumerate(coded[example] if status == SCORED else ())
+        for start, item in _pieces(model, read[example], claim)
+    ]
+    questions.sort(key=lambda question: len(question.item.ids))
+    best: dict[tuple[int, int], Sentence] = {}
+    for begin in tqdm(range(0, len(questions), settings.batch_size), desc=name, mininterval=5, unit="batch"):
+        part = questions[begin : begin + settings.batch_size]
+        labels, spans = _scores(reader, [question.item for question in part])
+        for question, chance, scores in zip(part, labels.softmax(1)[:, 0].tolist(), spans, strict=True):
+            example, text = question.example, said[question.example][question.sentence]
+            if not math.isfinite(chance):
+                statuses[example] = "not finite: the judge gave NaN or infinity"
+                continue
+            found = best.get((example, question.sentence))
+            if found is None or chance > found.correct:
+                source = _span(scores[:, :2], documents[example], read[example], -question.start)
+                claim = _span(scores[:, 2:], text, coded[example][question.sentence], question.item.document + 1)
+                best[example, question.sentence] = Sentence(text, chance, source, claim)
+    return [
+        FactCC([best[example, place] for place in range(len(said[example]))] if status == SCORED else [], status)
+        for example, status in enumerate(statuses)
+    ]
+
+
+def _span(scores: Tensor, text: str, coded: _Coded, offset: int) -> Span:
+    """The characters from the likeliest first token to the likeliest last one not before it, of scores [length, 2].
+
+    `offset` is the place of the text's first token.
+    """
+    begin = int(scores[:, 0].argmax())
+    end = begin + int(scores[begin:, 1].argmax())
+    first, last = coded.offsets[begin - offset][0], coded.offsets[end - offset][1]
+    return first + len(text[first:last]) - len(text[first:last].lstrip()), last
+
+
+def _starts(model: Seq2Seq, document: _Coded, claim: int) -> range:
+    """Where the pieces of a document begin that fit beside a claim of so many tokens, a quarter shared with the next."""
+    room = _room(model, claim)
+    return range(0, max(1, len(document.ids) - room // 4), room - room // 4)
+
+
+def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[int, _Input]]:
+    room = _room(model, len(claim.ids))
+    for start in _starts(model, document, len(claim.ids)):
+        yield start, _input(model, document.ids[start : start + room], claim.ids)
+
+
+def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
+    """Why a summary cannot be judged, else "scored"."""
+    if not claims:
+        return "no words: the summary is punctuation" if summary.strip() else "empty: the summary has no words"
+    if not document.ids:
+        return "empty: the document has no words"
+    longest = max(len(claim.ids) for claim in claims)
+    if longest > (most := longest_claim(model)):
+        return f"too long: sentence of {longest} tokens, the judge reads {most}"
+    if (pieces := len(_starts(model, document, longest))) > settings.pieces:
+        return f"too long: document of {pieces} pieces, the judge reads {settings.pieces}"
+    return SCORED

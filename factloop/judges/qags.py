@@ -99,22 +99,18 @@ def qags(models: QagsModels, documents: Sequence[str], summaries: Sequence[str],
 
 
 def _batch(models: QagsModels, documents: Sequence[str], summaries: Sequence[str], settings: QagsSettings) -> list[Qags]:
-    unfit = [_unfit(models, *texts, settings) for texts in zip(documents, summaries, strict=True)]
-    fit = [index for index, reason in enumerate(unfit) if not reason]
-    result = [Qags(unfit=reason) for reason in unfit]
-    asked = ask(models, [summaries[index] for index in fit], settings)
-    read = [[] if isinstance(found, str) else _pieces(models.answerer.seq2seq, documents[index]) for index, found in zip(fit, asked, strict=True)]
-    kept = [[] if isinstance(found, str) else found for found in asked]
-    by_document = answer(models.answerer, read, [[one.question for one in found] for found in kept], settings.answer_length)
-    for index, found, questions, answers in zip(fit, asked, kept, by_document, strict=True):
-        if isinstance(found, str):
-            result[index] = Qags(unfit=found)
-        elif any(math.isnan(one.probability) for one in answers):
-            result[index] = Qags(unfit=_not_a_number("question answerer"))
-        else:
-            result[index] = Qags(
-                [replace(one, document=given.text, document_probability=given.probability) for one, given in zip(questions, answers, strict=True)]
-            )
+    result = [Qags(unfit=_unfit(models, *texts, settings)) for texts in zip(documents, summaries, strict=True)]
+    fit = [index for index, verdict in enumerate(result) if not verdict.unfit]
+    for index, found in zip(fit, ask(models, [summaries[index] for index in fit], settings), strict=True):
+        result[index] = Qags(unfit=found) if isinstance(found, str) else Qags(found)
+    asked = [index for index in fit if result[index].questions]
+    read = [_pieces(models.answerer.seq2seq, documents[index]) for index in asked]
+    questions = [[one.question for one in result[index].questions] for index in asked]
+    for index, answers in zip(asked, answer(models.answerer, read, questions, settings.answer_length), strict=True):
+        pairs = zip(result[index].questions, answers, strict=True)
+        whole = [replace(one, document=given.text, document_probability=given.probability) for one, given in pairs]
+        broken = any(math.isnan(given.probability) for given in answers)
+        result[index] = Qags(unfit=_not_a_number("question answerer")) if broken else Qags(whole)
     return result
 
 
@@ -213,22 +209,22 @@ def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettin
         except UnicodeEncodeError as error:
             return f"not text: the {name} has a lone surrogate at character {error.start}"
     for model in (models.extractor.seq2seq, models.generator, models.answerer.seq2seq):
-        # The generator's source holds the answer and two special tokens, too.
+        # The generator's source holds the answer and its separator, too.
         room = model.window.source - 1 - (settings.answer_length + 1) * (model is models.generator)
-        window = tokenise(model, [summary])[0]
-        if len(window.offsets) > room:
-            return f"too long: summary of {len(window.offsets)} tokens, the judge reads {room}"
+        if (count := len(tokenise(model, [summary])[0].offsets)) > room:
+            return f"too long: summary of {count} tokens, the judge reads {room}"
     reader = models.answerer.seq2seq
-    whole = tokenise(reader, [document])[0]
-    if (count := len(pieces(reader, whole))) > settings.pieces:
+    texts = dict(zip(("summary", "document"), tokenise(reader, [summary, document]), strict=True))
+    if (count := len(pieces(reader, texts["document"]))) > settings.pieces:
         return f"too long: document of {count} windows of {reader.window.source - 1} tokens, the judge reads {settings.pieces}"
-    for name, window in (("summary", window), ("document", whole)):
-        if (foreign := _foreign(reader, window)) > len(window.offsets) / 2:
-            return f"unreadable: {foreign} of {len(window.offsets)} tokens of the {name} are unknown or parts of a character"
+    for name, window in texts.items():
+        if (strange := _strange(reader, window)) > len(window.offsets) / 2:
+            return f"unreadable: {strange} of {len(window.offsets)} tokens of the {name} are unknown or parts of a character"
     return ""
 
 
-def _foreign(seq2seq: Seq2Seq, window: TextWindow) -> int:
+def _strange(seq2seq: Seq2Seq, window: TextWindow) -> int:
     """Tokens that stand for no whole character, as those of scripts that the tokenizer was not made for."""
     shared = Counter(window.offsets)
-    return sum(token == seq2seq.tokenizer.unk_token_id or shared[place] > 1 for token, place in zip(window.ids, window.offsets, strict=False))
+    unknown = seq2seq.tokenizer.unk_token_id
+    return sum(token == unknown or shared[place] > 1 for token, place in zip(window.ids, window.offsets, strict=False))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from ..settings import QuestionAnswererSettings
 from ..training import Progress, fit, likelihood
 from .spans import TextWindow, one_piece
 
+Task = TypeVar("Task")
 QUESTIONS = 4  # of one passage in a batch, as for QAGen
 TRIES = 20  # at a question that names only what the passage names, too
 
@@ -68,7 +69,7 @@ def _point(reader: Reader, states: Tensor, mask: Tensor, asked: Tensor, question
 
 @torch.inference_mode()
 def answer(
-    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 512
+    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 256
 ) -> list[list[Answer]]:
     """The answer to each of the questions of each text, of at most `longest` tokens, from the window that is surest of it.
 
@@ -80,23 +81,30 @@ def answer(
     tasks = [(index, window) for index, group in enumerate(texts) if questions[index] for window in group]
     tasks.sort(key=lambda task: len(task[1].ids))
     found: list[list[list[Answer]]] = [[[] for _ in group] for group in questions]
-    begin = 0
-    while begin < len(tasks):
-        end, asked = begin, 0
-        while end < len(tasks) and (asked == 0 or asked + len(coded[tasks[end][0]]) <= rows):
-            asked += len(coded[tasks[end][0]])
-            end += 1
-        part = tasks[begin:end]
-        begin = end
+    for part in _parts(tasks, [len(questions[index]) for index, _ in tasks], rows):
         source = seq2seq.pad_batch([window.ids for _, window in part])
-        states, mask = seq2seq.encode(source), (source != seq2seq.pad).long()
         flat = [(row, index, number) for row, (index, _) in enumerate(part) for number in range(len(coded[index]))]
         owner = torch.tensor([row for row, _, _ in flat], device=source.device)
+        states, mask = seq2seq.encode(source)[owner], (source != seq2seq.pad).long()[owner]
         ids = [coded[index][number] for _, index, number in flat]
-        logp = _point(reader, states[owner], mask[owner], _ask(seq2seq, states[owner], mask[owner], ids), ids)
+        logp = _point(reader, states, mask, _ask(seq2seq, states, mask, ids), ids)
         for (row, index, number), line in zip(flat, _spans(logp, longest), strict=True):
             found[index][number].append(_read(part[row][1], *line))
     return [[max(options, key=_rank) for options in group] for group in found]
+
+
+def _parts(tasks: Sequence[Task], sizes: Sequence[int], most: int) -> Iterator[list[Task]]:
+    """`tasks` in order, in parts whose sizes sum to at most `most`; a larger one is alone."""
+    part: list[Task] = []
+    room = most
+    for task, size in zip(tasks, sizes, strict=True):
+        if part and size > room:
+            yield part
+            part, room = [], most
+        part.append(task)
+        room -= size
+    if part:
+        yield part
 
 
 def _rank(found: Answer) -> tuple[bool, bool, float]:
@@ -208,4 +216,6 @@ def train_question_answerer(
         return {"loss": answers + questions, "answer_loss": answers, "question_loss": questions}
 
     trained = nn.ModuleDict({"model": seq2seq.model, "heads": reader.heads})
-    return fit(trained, loss, examples, [len(passages[index]["passage"]) for index in examples], settings.training, seed, checkpoints, progress)
+    return fit(
+        trained, loss, examples, [len(passages[index]["passage"]) for index in examples], settings.training, seed, checkpoints, progress
+    )

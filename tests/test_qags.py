@@ -44,7 +44,6 @@ PASSAGES = [
 ]
 TEXTS = [" ".join([row["passage"], *(item["question"] for item in row["questions"])]) for row in PASSAGES]
 SETTINGS = QagsSettings(answers=4, hypotheses=3, question_length=12)
-torch.set_num_threads(2)
 
 
 def base(window: int = 64) -> Seq2Seq:
@@ -309,7 +308,6 @@ from factloop.judges.qags import QagsModels, qags
 from factloop.reader import Reader
 from factloop.seq2seq import Seq2Seq
 from factloop.settings import QagsSettings
-torch.set_num_threads(2)
 folder = Path({str(tmp_path)!r})
 models = QagsModels(Reader.load(folder / "extractor"), Seq2Seq.load(folder / "generator"), Reader.load(folder / "answerer"))
 documents, summaries = json.load(sys.stdin)

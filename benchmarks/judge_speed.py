@@ -39,7 +39,7 @@ from factloop.judges.answers import normalise, token_f1
 from factloop.judges.qagen import train_qagen
 from factloop.judges.qags import QagsModels, qags
 from factloop.judges.quals import Quals, QualsPair, keep_pairs, quals
-from factloop.judges.question_answerer import answer, new_answerer, train_question_answerer
+from factloop.judges.question_answerer import answer, new_answerer, text_room, train_question_answerer
 from factloop.judges.question_generator import sources, train_question_generator
 from factloop.judges.spans import pieces, tokenise
 from factloop.reader import Reader
@@ -170,7 +170,7 @@ def published_qags(models: QagsModels, document: str, summary: str, rng: random.
 
 
 def one_answer(reader: Reader, text: str, question: str) -> str | None:
-    windows = pieces(reader.seq2seq, tokenise(reader.seq2seq, [text])[0])[:1]
+    windows = pieces(tokenise(reader.seq2seq, [text])[0], text_room(reader.seq2seq))[:1]
     return answer(reader, [windows], [[question]], 16)[0][0].text
 
 

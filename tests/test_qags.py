@@ -16,7 +16,16 @@ from factloop.base import from_scratch
 from factloop.judges.answer_extractor import Candidate, _spans, extract_answers, new_extractor, noun_phrases, train_answer_extractor
 from factloop.judges.answers import normalise, token_f1
 from factloop.judges.qags import Qags, QagsModels, QagsQuestion, Written, _choose, _proper, keep, qags
-from factloop.judges.question_answerer import Answer, ForeignQuestions, _named, _rank, answer, new_answerer, train_question_answerer
+from factloop.judges.question_answerer import (
+    Answer,
+    ForeignQuestions,
+    _named,
+    _rank,
+    answer,
+    new_answerer,
+    text_room,
+    train_question_answerer,
+)
 from factloop.judges.question_generator import sources, train_question_generator
 from factloop.judges.spans import pieces, tokenise
 from factloop.reader import Reader
@@ -111,7 +120,7 @@ def test_an_answer_is_found_as_whole_words_wherever_it_stands() -> None:
     assert [window.span(*place) for place in window.find("1984")] == ["1984"]
     assert [window.span(*place) for place in window.find("Zoë")] == ["Zoë"]
     assert window.find("Turin") == window.find("") == []
-    cuts = pieces(base(16), window)
+    cuts = pieces(window, 15)
     assert len(cuts) > 1 and all(len(cut.ids) <= 16 for cut in cuts)
     assert [cut.span(*place) for cut in cuts for place in cut.find("1984")][:1] == ["1984"]
 
@@ -214,7 +223,7 @@ def test_an_answer_is_found_in_whichever_piece_of_a_long_text_has_it(models: Qag
     question = ["Where did Mara Velling move?"]
     fact, filler = "Mara Velling moved to Oslo in 1984.", "Jonas Falk moved to Turin. "
     for text in (fact + " " + filler * 20, filler * 20 + fact):
-        windows = pieces(reader.seq2seq, tokenise(reader.seq2seq, [text])[0])
+        windows = pieces(tokenise(reader.seq2seq, [text])[0], text_room(reader.seq2seq))
         assert len(windows) > 2
         one_by_one = [answer(reader, [[window]], [question], 8)[0][0] for window in windows]
         whole = answer(reader, [windows], [question], 8)[0][0]

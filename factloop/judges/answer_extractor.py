@@ -85,7 +85,7 @@ def train_answer_extractor(
     seq2seq = reader.seq2seq
 
     def loss(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
-        read = one_piece(seq2seq, [row["passage"] for row in batch])
+        read = one_piece(seq2seq, [row["passage"] for row in batch], seq2seq.window.source - 1)
         source = seq2seq.pad_batch([window.ids for window in read])
         tags = torch.full(source.shape, -100)
         for line, window, row in zip(tags, read, batch, strict=True):

@@ -25,7 +25,7 @@ from ..seq2seq import Seq2Seq
 from ..settings import QagsSettings
 from .answer_extractor import Candidate, extract_answers
 from .answers import normalise, token_f1
-from .question_answerer import Answer, answer
+from .question_answerer import Answer, answer, text_room
 from .question_generator import sources
 from .spans import TextWindow, pieces, tokenise
 
@@ -104,7 +104,8 @@ def _batch(models: QagsModels, documents: Sequence[str], summaries: Sequence[str
     for index, found in zip(fit, ask(models, [summaries[index] for index in fit], settings), strict=True):
         result[index] = Qags(unfit=found) if isinstance(found, str) else Qags(found)
     asked = [index for index in fit if result[index].questions]
-    read = [_pieces(models.answerer.seq2seq, documents[index]) for index in asked]
+    reader = models.answerer.seq2seq
+    read = [pieces(window, text_room(reader)) for window in tokenise(reader, [documents[index] for index in asked])]
     questions = [[one.question for one in result[index].questions] for index in asked]
     for index, answers in zip(asked, answer(models.answerer, read, questions, settings.answer_length), strict=True):
         pairs = zip(result[index].questions, answers, strict=True)
@@ -121,13 +122,13 @@ def ask(models: QagsModels, summaries: Sequence[str], settings: QagsSettings) ->
     """
     if not summaries:
         return []
-    windows = [_pieces(models.extractor.seq2seq, text)[0] for text in summaries]
-    candidates = extract_answers(models.extractor, windows, settings.answer_floor, settings.answer_length)
+    said = tokenise(models.extractor.seq2seq, summaries)
+    candidates = extract_answers(models.extractor, said, settings.answer_floor, settings.answer_length)
     written = _write(models.generator, summaries, [_choose(line, settings) for line in candidates], settings)
     proper = [_proper(line, settings.question_mark) for line in written]
     given = answer(
         models.answerer,
-        [[_pieces(models.answerer.seq2seq, text)[0]] for text in summaries],
+        [[window] for window in tokenise(models.answerer.seq2seq, summaries)],
         [[one.question for one in line] for line in proper],
         settings.answer_length,
     )
@@ -195,10 +196,6 @@ def keep(written: Sequence[Written], answers: Sequence[Answer], wanted: int) -> 
     return list(found.values())[:wanted]
 
 
-def _pieces(seq2seq: Seq2Seq, text: str) -> list[TextWindow]:
-    return pieces(seq2seq, tokenise(seq2seq, [text])[0])
-
-
 def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettings) -> str:
     """Why the texts cannot be judged: of a cut or an unread text the score would mean nothing."""
     for name, text in (("summary", summary), ("document", document)):
@@ -208,15 +205,18 @@ def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettin
             text.encode()
         except UnicodeEncodeError as error:
             return f"not text: the {name} has a lone surrogate at character {error.start}"
-    for model in (models.extractor.seq2seq, models.generator, models.answerer.seq2seq):
-        # The generator's source holds the answer and its separator, too.
-        room = model.window.source - 1 - (settings.answer_length + 1) * (model is models.generator)
+    reader, generator = models.answerer.seq2seq, models.generator
+    rooms = (
+        (models.extractor.seq2seq, models.extractor.seq2seq.window.source - 1),
+        (generator, generator.window.source - settings.answer_length - 2),  # the answer, its separator and the end
+        (reader, text_room(reader)),
+    )
+    for model, room in rooms:
         if (count := len(tokenise(model, [summary])[0].offsets)) > room:
             return f"too long: summary of {count} tokens, the judge reads {room}"
-    reader = models.answerer.seq2seq
     texts = dict(zip(("summary", "document"), tokenise(reader, [summary, document]), strict=True))
-    if (count := len(pieces(reader, texts["document"]))) > settings.pieces:
-        return f"too long: document of {count} windows of {reader.window.source - 1} tokens, the judge reads {settings.pieces}"
+    if (count := len(pieces(texts["document"], room))) > settings.pieces:
+        return f"too long: document of {count} windows of {room} tokens, the judge reads {settings.pieces}"
     for name, window in texts.items():
         if (strange := _strange(reader, window)) > len(window.offsets) / 2:
             return f"unreadable: {strange} of {len(window.offsets)} tokens of the {name} are unknown or parts of a character"

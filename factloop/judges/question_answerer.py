@@ -1,31 +1,29 @@
 """A question answerer that may say that a text has no answer (Rajpurkar et al. 2018).
 
-The encoder reads a text once, however many questions there are about it; the decoder reads each
-question against the encoder's states, and heads on its last state point at the first and the last
-token of the answer (a pointer, Vinyals et al. 2015) or at none. So a base from scratch answers with
-all its layers, and the cost of a long document does not grow with the questions.
+An encoder reads text, separator, question; its heads give each token of the text as the first and as the
+last of the answer, and the separator as "no answer". Words of the text that occur in the question are marked
+at the input (the exact match of Chen et al. 2017), so that a small model need not learn to find them.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..reader import Reader
-from ..seq2seq import Seq2Seq
+from ..seq2seq import SEP, Seq2Seq
 from ..settings import QuestionAnswererSettings
-from ..training import Progress, fit, likelihood
+from ..training import Progress, fit
 from .spans import TextWindow, one_piece
 
-Task = TypeVar("Task")
-QUESTIONS = 4  # of one passage in a batch, as for QAGen
+QUESTIONS = 2  # of one passage in a batch: each is read with the passage anew
 TRIES = 20  # at a question that names only what the passage names, too
 
 
@@ -38,73 +36,64 @@ class Answer:
 
 
 def new_answerer(base: Seq2Seq, seed: int) -> Reader:
-    """Heads that make, of a question's last decoder state, what the tokens' states are compared with."""
+    """Heads for the first and last token of an answer, and for what a mark adds to a token's embedding."""
     width = base.model.get_encoder().config.hidden_size
-    return Reader.from_base(base, {"first": width, "last": width, "none": 2}, seed)
+    return Reader.from_base(base, {"span": 2, "match": width}, seed)
 
 
-def _ask(seq2seq: Seq2Seq, states: Tensor, mask: Tensor, questions: Sequence[list[int]]) -> Tensor:
-    """Decoder states [questions, 1 + length, width] of the start token and each question, over the states of its text."""
-    asked = seq2seq.pad_batch([[seq2seq.start, *ids] for ids in questions])
-    decoder: nn.Module = seq2seq.model.get_decoder().base_model
-    given = torch.arange(asked.shape[1], device=asked.device) <= torch.tensor([[len(ids)] for ids in questions], device=asked.device)
-    out: Tensor = decoder(
-        input_ids=asked, attention_mask=given.long(), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
+def question_room(seq2seq: Seq2Seq) -> int:
+    """The most tokens of a question, end token included."""
+    return seq2seq.window.source // 4
+
+
+def text_room(seq2seq: Seq2Seq) -> int:
+    """The most tokens of a text beside a question and the separator."""
+    return seq2seq.window.source - question_room(seq2seq) - 1
+
+
+def _scores(reader: Reader, texts: Sequence[TextWindow], questions: Sequence[list[int]]) -> Tensor:
+    """Log-probabilities [questions, first and last, 1 + length] of no answer, then of each token of the question's text."""
+    seq2seq, heads = reader.seq2seq, reader.heads
+    separator = seq2seq.special(SEP)
+    source = seq2seq.pad_batch([[*text.ids[:-1], separator, *ids] for text, ids in zip(texts, questions, strict=True)])
+    ends = torch.tensor([len(text.offsets) for text in texts], device=source.device)[:, None]
+    inside = torch.arange(source.shape[1], device=source.device) < ends
+    asked = seq2seq.pad_batch(questions)
+    marked = (source[:, :, None] == asked.masked_fill(asked == seq2seq.pad, -1)[:, None]).any(-1) & inside
+    embedded = seq2seq.model.get_input_embeddings()(source)
+    encoder: nn.Module = seq2seq.model.get_encoder()
+    states = encoder(
+        inputs_embeds=embedded + marked[..., None] * heads["match"](embedded), attention_mask=(source != seq2seq.pad).long()
     ).last_hidden_state
-    return out
-
-
-def _point(reader: Reader, states: Tensor, mask: Tensor, asked: Tensor, questions: Sequence[list[int]]) -> Tensor:
-    """Log-probabilities [questions, first and last, 1 + length]: of no answer, then of each token of the text.
-
-    `states` and `mask` are of the text of each question, `asked` what `_ask` gives. The end token is never pointed at.
-    """
-    last = asked[torch.arange(len(questions), device=asked.device), [len(ids) for ids in questions]]
-    pointers = torch.stack([reader.heads["first"](last), reader.heads["last"](last)], 1)
-    scores = pointers @ states.transpose(1, 2) / math.sqrt(states.shape[-1])
-    text = mask.bool() & (mask.cumsum(1) < mask.sum(1, keepdim=True))
-    scores = scores.masked_fill(~text[:, None], -torch.inf)
-    return torch.cat([reader.heads["none"](last)[..., None], scores], -1).float().log_softmax(-1)
+    scores = heads["span"](states).transpose(1, 2)
+    none = scores.gather(2, ends[:, None].expand(-1, 2, 1))
+    return torch.cat([none, scores.masked_fill(~inside[:, None], -torch.inf)], -1).float().log_softmax(-1)
 
 
 @torch.inference_mode()
 def answer(
-    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 256
+    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 64
 ) -> list[list[Answer]]:
     """The answer to each of the questions of each text, of at most `longest` tokens, from the window that is surest of it.
 
-    A window whose likeliest answer is "none" gives none; there is none only where all windows give none.
-    At most `rows` questions go through the decoder at once. A probability is not a number where the model's scores are not.
+    A window whose likeliest answer is "none" gives none; there is none only where all windows give none. Windows are of at
+    most `text_room`; `rows` of them are read at once. A probability is not a number where the model's scores are not.
     """
     seq2seq = reader.seq2seq
-    coded = [seq2seq.targets([[text] for text in group]) for group in questions]
-    tasks = [(index, window) for index, group in enumerate(texts) if questions[index] for window in group]
-    tasks.sort(key=lambda task: len(task[1].ids))
+    tasks = [
+        (index, number, window, ids)
+        for index, group in enumerate(questions)
+        for number, ids in enumerate(seq2seq.ids([[text] for text in group], question_room(seq2seq)))
+        for window in texts[index]
+    ]
+    tasks.sort(key=lambda task: len(task[2].ids) + len(task[3]))
     found: list[list[list[Answer]]] = [[[] for _ in group] for group in questions]
-    for part in _parts(tasks, [len(questions[index]) for index, _ in tasks], rows):
-        source = seq2seq.pad_batch([window.ids for _, window in part])
-        flat = [(row, index, number) for row, (index, _) in enumerate(part) for number in range(len(coded[index]))]
-        owner = torch.tensor([row for row, _, _ in flat], device=source.device)
-        states, mask = seq2seq.encode(source)[owner], (source != seq2seq.pad).long()[owner]
-        ids = [coded[index][number] for _, index, number in flat]
-        logp = _point(reader, states, mask, _ask(seq2seq, states, mask, ids), ids)
-        for (row, index, number), line in zip(flat, _spans(logp, longest), strict=True):
-            found[index][number].append(_read(part[row][1], *line))
+    for begin in range(0, len(tasks), rows):
+        part = tasks[begin : begin + rows]
+        logp = _scores(reader, [window for _, _, window, _ in part], [ids for _, _, _, ids in part])
+        for (index, number, window, _), line in zip(part, _spans(logp, longest), strict=True):
+            found[index][number].append(_read(window, *line))
     return [[max(options, key=_rank) for options in group] for group in found]
-
-
-def _parts(tasks: Sequence[Task], sizes: Sequence[int], most: int) -> Iterator[list[Task]]:
-    """`tasks` in order, in parts whose sizes sum to at most `most`; a larger one is alone."""
-    part: list[Task] = []
-    room = most
-    for task, size in zip(tasks, sizes, strict=True):
-        if part and size > room:
-            yield part
-            part, room = [], most
-        part.append(task)
-        room -= size
-    if part:
-        yield part
 
 
 def _rank(found: Answer) -> tuple[bool, bool, float]:
@@ -178,11 +167,9 @@ def train_question_answerer(
 ) -> list[dict[str, float]]:
     """Train in place on rows with `passage` and `questions` (question, answer: words of the passage).
 
-    A batch counts passages. Of each one window is read, and up to `QUESTIONS` questions are asked of it;
-    a share `settings.unanswerable` of them are foreign. An answer may stand in several places: the loss is
-    minus the log of the probability of all of them (Clark and Gardner 2018). Beside it the decoder learns to write
-    the questions that have an answer: which words a question may go on with is what the text says of whom, and a small
-    model learns that sooner from every word than from answers alone.
+    A batch counts passages. Of each one window is read, and `QUESTIONS` questions are asked of it; a share
+    `settings.unanswerable` of them are foreign. An answer may stand in several places: the loss is minus the
+    log of the probability of all of them (Clark and Gardner 2018).
     """
     seq2seq = reader.seq2seq
     foreign = ForeignQuestions(passages)
@@ -190,32 +177,21 @@ def train_question_answerer(
     examples = [index for index, items in enumerate(asked) if items]
 
     def loss(batch: list[int]) -> dict[str, Tensor]:
-        read = one_piece(seq2seq, [passages[index]["passage"] for index in batch])
-        rows: list[tuple[int, str, list[tuple[int, int]]]] = []
-        for row, index in enumerate(batch):
+        read = one_piece(seq2seq, [passages[index]["passage"] for index in batch], text_room(seq2seq))
+        rows: list[tuple[TextWindow, str, list[tuple[int, int]]]] = []
+        for window, index in zip(read, batch, strict=True):
             for choice in torch.randperm(len(asked[index]))[:QUESTIONS].tolist():
                 item = asked[index][choice]
                 other = foreign.draw(index) if float(torch.rand(())) < settings.unanswerable else None
-                rows.append((row, other, []) if other else (row, item["question"], read[row].find(item["answer"])))
-        source = seq2seq.pad_batch([window.ids for window in read])
-        owner = torch.tensor([row for row, _, _ in rows], device=source.device)
-        states, mask = seq2seq.encode(source)[owner], (source != seq2seq.pad).long()[owner]
-        ids = seq2seq.targets([[question] for _, question, _ in rows])
-        asked_states = _ask(seq2seq, states, mask, ids)
-        logp = _point(reader, states, mask, asked_states, ids)
+                rows.append((window, other, []) if other else (window, item["question"], window.find(item["answer"])))
+        ids = seq2seq.ids([[question] for _, question, _ in rows], question_room(seq2seq))
+        logp = _scores(reader, [window for window, _, _ in rows], ids)
         right = torch.zeros_like(logp, dtype=torch.bool)
         for number, (_, _, places) in enumerate(rows):
-            if not places:
-                right[number, :, 0] = True
-            for place in places:
-                for side in (0, 1):
-                    right[number, side, 1 + place[side]] = True
-        answers = -logp.masked_fill(~right, -torch.inf).logsumexp(-1).mean()
-        own = seq2seq.pad_batch([line if places else [seq2seq.pad] * len(line) for line, (_, _, places) in zip(ids, rows, strict=True)])
-        questions = likelihood(seq2seq.model.get_output_embeddings()(asked_states[:, :-1]), own, seq2seq.pad)
-        return {"loss": answers + questions, "answer_loss": answers, "question_loss": questions}
+            right[number, :, 0] = not places
+            for first, last in places:
+                right[number, 0, 1 + first] = right[number, 1, 1 + last] = True
+        return {"loss": -logp.masked_fill(~right, -torch.inf).logsumexp(-1).mean()}
 
-    trained = nn.ModuleDict({"model": seq2seq.model, "heads": reader.heads})
-    return fit(
-        trained, loss, examples, [len(passages[index]["passage"]) for index in examples], settings.training, seed, checkpoints, progress
-    )
+    lengths = [len(passages[index]["passage"]) for index in examples]
+    return fit(reader.trained, loss, examples, lengths, settings.training, seed, checkpoints, progress)

@@ -63,13 +63,13 @@ def cut(window: TextWindow, start: int, end: int) -> TextWindow:
     return TextWindow([*window.ids[:-1][start:end], window.ids[-1]], window.offsets[start:end], window.text)
 
 
-def pieces(seq2seq: Seq2Seq, window: TextWindow) -> list[TextWindow]:
-    """A whole text in windows of the source length, of which a quarter is shared with the next; at least one."""
-    room, count = seq2seq.window.source - 1, len(window.offsets)
-    return [cut(window, start, start + room) for start in range(0, max(1, count - room // 4), max(1, room - room // 4))]
+def pieces(window: TextWindow, room: int) -> list[TextWindow]:
+    """A whole text in windows of at most `room` tokens, of which a quarter is shared with the next; at least one."""
+    starts = range(0, max(1, len(window.offsets) - room // 4), max(1, room - room // 4))
+    return [cut(window, start, start + room) for start in starts]
 
 
-def one_piece(seq2seq: Seq2Seq, texts: Sequence[str]) -> list[TextWindow]:
+def one_piece(seq2seq: Seq2Seq, texts: Sequence[str], room: int) -> list[TextWindow]:
     """One piece of each text, drawn by torch's random numbers: what a batch trains on."""
-    choices = [pieces(seq2seq, window) for window in tokenise(seq2seq, texts)]
+    choices = [pieces(window, room) for window in tokenise(seq2seq, texts)]
     return [group[int(torch.randint(len(group), ()))] for group in choices]

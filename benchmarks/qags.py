@@ -30,7 +30,7 @@ from tasks.profiles import load_profile
 TRAINING = {
     "answer-extractor": {"steps": 150, "batch_size": 32, "learning_rate": 2e-3, "muon": 0.01},
     "question-generator": {"steps": 600, "batch_size": 48, "learning_rate": 2e-3, "muon": 0.01},
-    "question-answerer": {"steps": 1200, "batch_size": 48, "learning_rate": 2e-3, "muon": 0.01},
+    "question-answerer": {"steps": 1000, "batch_size": 48, "learning_rate": 2e-3, "warmup": 50, "muon": 0.01},
 }
 UNANSWERABLE = 0.33
 SETTINGS = {"hypotheses": 4}
@@ -58,11 +58,12 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
         return metrics
 
     run("base", base.train, profile.base.model_dump(), data | {"tables": data["table_questions"]})
-    models = {}
+    models = {name: folder / name / "model" for name in STEPS}
     for name, step in STEPS.items():
+        # The answerer goes on from the generator, which has learned who did what: half the steps that it needs from the base.
+        start = models["question-generator"] if name == "question-answerer" else folder / "base" / "model"
         config = {"training": TRAINING[name], "unanswerable": UNANSWERABLE}
-        run(name, step, config, {"base": folder / "base" / "model", "questions": data["questions"]})
-        models[name] = folder / name / "model"
+        run(name, step, config, {"base": start, "questions": data["questions"]})
     examination = {
         "qags": SETTINGS, "world_seed": profile.data.source.seed,
         "examples": profile.test_examples, "errors_each": profile.test_examples // 3,

@@ -1,8 +1,9 @@
 """A question answerer that may say that a text has no answer (Rajpurkar et al. 2018).
 
-An encoder reads text, separator, question; its heads give each token of the text as the first and as the
-last of the answer, and the separator as "no answer". Words of the text that occur in the question are marked
-at the input (the exact match of Chen et al. 2017), so that a small model need not learn to find them.
+The encoder reads text, separator, question; words of the text that occur in the question are marked at its
+input (the exact match of Chen et al. 2017), so that a small model need not learn to find them. The decoder
+reads the question against the encoder's states, and heads on its last state point at the first and the last
+token of the answer (Vinyals et al. 2015) or at none: so a base from scratch answers with all its layers.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class Answer:
 
 
 def new_answerer(base: Seq2Seq, seed: int) -> Reader:
-    """Heads for the first and last token of an answer, and for what a mark adds to a token's embedding."""
+    """Heads for what a mark adds to a token's embedding, and for what the decoder's last state looks for."""
     width = base.model.get_encoder().config.hidden_size
-    return Reader.from_base(base, {"span": 2, "match": width}, seed)
+    return Reader.from_base(base, {"match": width, "first": width, "last": width, "none": 2}, seed)
 
 
 def question_room(seq2seq: Seq2Seq) -> int:
@@ -58,16 +59,21 @@ def _scores(reader: Reader, texts: Sequence[TextWindow], questions: Sequence[lis
     source = seq2seq.pad_batch([[*text.ids[:-1], separator, *ids] for text, ids in zip(texts, questions, strict=True)])
     ends = torch.tensor([len(text.offsets) for text in texts], device=source.device)[:, None]
     inside = torch.arange(source.shape[1], device=source.device) < ends
-    asked = seq2seq.pad_batch(questions)
-    marked = (source[:, :, None] == asked.masked_fill(asked == seq2seq.pad, -1)[:, None]).any(-1) & inside
-    embedded = seq2seq.model.get_input_embeddings()(source)
-    encoder: nn.Module = seq2seq.model.get_encoder()
-    states = encoder(
-        inputs_embeds=embedded + marked[..., None] * heads["match"](embedded), attention_mask=(source != seq2seq.pad).long()
+    lengths = torch.tensor([len(ids) for ids in questions], device=source.device)
+    asked = seq2seq.pad_batch([[seq2seq.start, *ids] for ids in questions])
+    given = torch.arange(asked.shape[1], device=source.device) <= lengths[:, None]
+    marked = (source[:, :, None] == asked.masked_fill(~given, -1)[:, None]).any(-1) & inside
+    embedded, mask = seq2seq.model.get_input_embeddings()(source), (source != seq2seq.pad).long()
+    embedded = embedded + marked[..., None] * heads["match"](embedded)
+    states: Tensor = seq2seq.model.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+    decoder: nn.Module = seq2seq.model.get_decoder().base_model
+    out = decoder(
+        input_ids=asked, attention_mask=given.long(), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
     ).last_hidden_state
-    scores = heads["span"](states).transpose(1, 2)
-    none = scores.gather(2, ends[:, None].expand(-1, 2, 1))
-    return torch.cat([none, scores.masked_fill(~inside[:, None], -torch.inf)], -1).float().log_softmax(-1)
+    last = out[torch.arange(len(questions), device=source.device), lengths]
+    pointers = torch.stack([heads["first"](last), heads["last"](last)], 1)
+    scores = (pointers @ states.transpose(1, 2) / math.sqrt(states.shape[-1])).masked_fill(~inside[:, None], -torch.inf)
+    return torch.cat([heads["none"](last)[..., None], scores], -1).float().log_softmax(-1)
 
 
 @torch.inference_mode()
@@ -195,4 +201,5 @@ def train_question_answerer(
         return {"loss": -logp.masked_fill(~right, -torch.inf).logsumexp(-1).mean()}
 
     lengths = [len(passages[index]["passage"]) for index in examples]
-    return fit(reader.trained, loss, examples, lengths, settings.training, seed, checkpoints, progress)
+    trained = nn.ModuleDict({"model": seq2seq.model, "heads": reader.heads})
+    return fit(trained, loss, examples, lengths, settings.training, seed, checkpoints, progress)

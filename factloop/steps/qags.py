@@ -44,7 +44,7 @@ def train_generator(config: dict[str, Any], inputs: dict[str, Path], out: Path, 
 
 
 def train_answerer(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `base` and `questions`."""
+    """Inputs `base` (it may be a trained question generator, from which an answerer learns sooner) and `questions`."""
     model = new_answerer(Seq2Seq.load(inputs["base"], config["device"]), config["seed"])
     passages = list(read_rows(inputs["questions"]))
     settings = QuestionAnswererSettings(TrainingSettings(**config["training"]), config["unanswerable"])

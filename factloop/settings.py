@@ -136,3 +136,36 @@ class ContrastSettings(Checked):
     """Stop when the loss on S+ has risen by so much (nats a token) above its start."""
     intersect: bool = False
     """Take only documents that are in both shares, so that S+ and S- are of the same ones (published)."""
+
+
+@dataclass(frozen=True)
+class QuestionAnswererSettings(Checked):
+    training: TrainingSettings
+    unanswerable: float = 0.33
+    """Share of the training questions that are of another passage (SQuAD 2.0's training data: a third)."""
+
+
+@dataclass(frozen=True)
+class QagsSettings(Checked):
+    answers: int = 10
+    """The most answers of a summary that are asked about (published)."""
+    hypotheses: int = 10
+    """Questions written for each answer, by beam search with as many beams (published: 10, by 5 or 10 beams)."""
+    questions: int = 20
+    """The most questions that are kept of a summary (published code: 20, 10 or 5)."""
+    answer_floor: float = 0.02
+    """The least probability of a span that is asked about."""
+    answer_length: int = 16
+    """The most tokens of an answer."""
+    none_margin: float = 0.0
+    """By how much "no answer" must be likelier than the best span, in nats: it is learned from questions of other
+    passages, some of which have an answer, so it comes too readily."""
+    question_length: int = 40
+    """The most tokens of a question."""
+    question_mark: bool = True
+    """A question without "?" is dropped: for generators whose training questions all have one."""
+    batch_size: int = 64
+    pieces: int = 64
+    """The most windows of a document that are read; a longer document has a status and no score."""
+    seed: int = field(default=0, metadata={"least": 0})
+    """Decides between answers of equal score."""

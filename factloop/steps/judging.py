@@ -10,14 +10,16 @@ from typing import Any
 from ..corpora.rows import Row, read_rows, write_rows
 from ..faults import kill_point
 from ..judges.factcc import FactCC, factcc
+from ..judges.qags import Qags, qags
 from ..judges.quals import Quals, quals
 from ..reader import Reader
 from ..seq2seq import Seq2Seq
-from ..settings import FactccSettings, QualsSettings
+from ..settings import FactccSettings, QagsSettings, QualsSettings
 from ..training import Progress
+from .qags import load_models
 
 CHUNK = 512  # pairs; what of them a killed run had not judged is judged again
-JUDGES = {"quals": "qagen", "factcc": "factcc"}
+JUDGES = {"quals": "qagen", "qags": "question-answerer", "factcc": "factcc"}
 """Each judge with the input that brings it."""
 DOUBT = -3.0  # nats: an answer that the document makes so much less likely than the summary (20 times) is doubted
 DIGITS = 4  # of the log-probabilities kept as evidence
@@ -28,7 +30,7 @@ def judge_pairs(
 ) -> list[Row]:
     """For each (document, summary) its `scores`, and by judge its `statuses` and `evidence`.
 
-    Input `qagen` makes it be judged by QUALS, `factcc` by FactCC.
+    Input `qagen` makes it be judged by QUALS, `factcc` by FactCC, QAGS's three models by QAGS.
     """
     rows: list[Row] = [{"scores": {}, "statuses": {}, "evidence": {}} for _ in pairs]
     for judge, model in JUDGES.items():
@@ -47,12 +49,21 @@ def _loaded(judge: str, inputs: dict[str, Path], config: dict[str, Any]) -> Call
     if judge == "factcc":
         reader = Reader.load(inputs["factcc"], device)
         return lambda part: [of_factcc(verdict) for verdict in factcc(reader, *_sides(part), FactccSettings(**config["factcc"]))]
+    if judge == "qags":
+        models = load_models(inputs, device)
+        return lambda part: [of_qags(verdict) for verdict in qags(models, *_sides(part), QagsSettings(**config["qags"]))]
     qagen = Seq2Seq.load(inputs["qagen"], device)
     return lambda part: [of_quals(verdict) for verdict in quals(qagen, *_sides(part), QualsSettings(**config["quals"]))]
 
 
 def _sides(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return [document for document, _ in pairs], [summary for _, summary in pairs]
+
+
+def of_qags(verdict: Qags) -> Row:
+    """A verdict as a row: the questions that summary and document answer least alike first."""
+    evidence = [asdict(item) | {"f1": item.f1} for item in sorted(verdict.questions, key=lambda question: question.f1)]
+    return {"status": verdict.status, "scores": {"qags": verdict.mean, "qags_worst": verdict.worst}, "evidence": evidence}
 
 
 def of_factcc(verdict: FactCC) -> Row:

@@ -1,0 +1,299 @@
+"""How fast the judges are, all in one run on the same documents with models of one size.
+
+    python -m benchmarks.judge_speed                     # about eight minutes on two cores
+    python -m benchmarks.judge_speed --models FOLDER     # models kept there: trained where it has none
+
+- QUALS in batches against QUALS written out plainly, one summary and one pair at a time, with the same
+  weights: time, and the largest difference of a pair's scores in float32 and float64.
+- QAGS as published, one example and one question at a time, against QUALS and QAGS in batches.
+- Memory of a stream of short documents through QUALS.
+
+Models of the world's size are trained for a minute or so each, on the world's passages: what they ask must
+pass the filters, it need not be good. Each round times every judge once; ratios are of one round.
+Written to `benchmarks/results/judge_speed.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.run import ROOT, processor
+from factloop.base import from_scratch
+from factloop.decoding import diverse_beam_search
+from factloop.judges.answer_extractor import extract_answers, new_extractor, train_answer_extractor
+from factloop.judges.answers import normalise, token_f1
+from factloop.judges.qagen import train_qagen
+from factloop.judges.qags import QagsModels, qags
+from factloop.judges.quals import Quals, QualsPair, keep_pairs, quals
+from factloop.judges.question_answerer import answer, new_answerer, text_room, train_question_answerer
+from factloop.judges.question_generator import sources, train_question_generator
+from factloop.judges.spans import pieces, tokenise
+from factloop.reader import Reader
+from factloop.seq2seq import Seq2Seq
+from factloop.settings import Network, QagsSettings, QualsSettings, QuestionAnswererSettings, TrainingSettings, Window
+from factloop.world import generate
+from factloop.world.vocabulary import make_world
+
+NETWORK, WINDOW = Network(96, 2, 2, 4, 1600), Window(160, 160)  # of profile world
+EXAMPLES = 16
+ROUNDS = 3
+ALL_PAIRS = QualsSettings(groups=60, pairs=60)
+PUBLISHED = QualsSettings(groups=60, pairs=10)
+QUALS_FASTER, QAGS_SLOWER = 5, 55  # at least: ours; the paper's headline
+
+
+class Models(NamedTuple):
+    qagen: Seq2Seq
+    qags: QagsModels
+
+
+class Silent:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def log(self, metrics: dict[str, float], step: int) -> None: ...
+
+
+def train(folder: Path) -> None:
+    """QAGen and QAGS's models, each from a base with random weights, into `folder`."""
+    world, noise = make_world(1), generate.Noise()
+    passages = list(generate.passages(world, 1, 4000, noise.omission))
+    texts = [text for row in passages for text in [row["passage"], *(item["question"] for item in row["questions"])]]
+
+    def base() -> Seq2Seq:
+        return from_scratch(texts, NETWORK, WINDOW, 0)
+
+    def settings(steps: int) -> TrainingSettings:
+        return TrainingSettings(steps, 32, 2e-3, muon=0.01)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Models(base(), QagsModels(new_extractor(base(), 0), base(), new_answerer(base(), 0)))
+        parts = made.qags
+        train_qagen(made.qagen, passages, settings(300), 0, Path(scratch) / "1", Silent("QAGen"))
+        train_answer_extractor(parts.extractor, passages, settings(80), 0, Path(scratch) / "2", Silent("answer extractor"))
+        train_question_generator(parts.generator, passages, settings(200), 0, Path(scratch) / "3", Silent("question generator"))
+        answering = QuestionAnswererSettings(settings(200))
+        train_question_answerer(parts.answerer, passages, answering, 0, Path(scratch) / "4", Silent("question answerer"))
+    for name, model in {"qagen": made.qagen, **parts._asdict()}.items():
+        model.save(folder / name)
+
+
+def load(folder: Path) -> Models:
+    answering = QagsModels(Reader.load(folder / "extractor"), Seq2Seq.load(folder / "generator"), Reader.load(folder / "answerer"))
+    return Models(Seq2Seq.load(folder / "qagen"), answering)
+
+
+# QUALS, one at a time
+
+
+@torch.inference_mode()
+def mean_likelihood(model: Seq2Seq, source: list[int], target: list[int]) -> float:
+    logits = model.logits(model.pad_batch([source]), model.pad_batch([target]))
+    return float(logits.log_softmax(-1)[0, torch.arange(len(target)), target].mean())
+
+
+def plain_quals(model: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings) -> list[Quals]:
+    result = []
+    for document, summary in zip(documents, summaries, strict=True):
+        (said,), (read,) = model.sources([[summary]]), model.sources([[document]])
+        (found,) = diverse_beam_search(
+            model, model.pad_batch([said]), settings.groups, settings.strength, settings.min_length, settings.max_length
+        )
+        pairs = []
+        for question, reply, ids in keep_pairs(model, found, summary, settings.pairs):
+            pairs.append(QualsPair(question, reply, mean_likelihood(model, read, ids), mean_likelihood(model, said, ids)))
+        result.append(Quals(pairs))
+    return result
+
+
+def same_scores(model: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings) -> dict[str, Any]:
+    """Pairs that both ways keep, of how many, and the largest difference of their scores."""
+    apart, shared, total = 0.0, 0, 0
+    ways = (quals(model, documents, summaries, settings), plain_quals(model, documents, summaries, settings))
+    for one, other in zip(*ways, strict=True):
+        scores = [{(pair.question, pair.answer): (pair.document, pair.summary) for pair in found.pairs} for found in (one, other)]
+        both = scores[0].keys() & scores[1].keys()
+        shared, total = shared + len(both), total + len(scores[0].keys() | scores[1].keys())
+        apart = max([apart, *(abs(a - b) for pair in both for a, b in zip(scores[0][pair], scores[1][pair], strict=True))])
+    return {"pairs": total, "in_both": shared, "largest_difference": apart}
+
+
+# QAGS as published (Wang et al. 2020, W4ngatang/qags): one at a time
+
+
+@torch.inference_mode()
+def published_qags(models: QagsModels, document: str, summary: str, rng: random.Random) -> float:
+    """10 answers, 10 hypotheses each by beam 10, the likeliest 20 questions that the summary answers as expected,
+    filled up with others, answered on summary and document."""
+    spans = extract_answers(models.extractor, tokenise(models.extractor.seq2seq, [summary]), 0.02, 16)[0]
+    texts = [span.text for span in spans] or [summary]
+    answers = rng.sample(texts, 10) if len(texts) >= 10 else rng.choices(texts, k=10)
+    generator = models.generator
+    written = []
+    for expected in answers:
+        source = generator.pad_batch(sources(generator, [(summary, expected)]))
+        out = generator.model.generate(
+            input_ids=source, attention_mask=torch.ones_like(source), num_beams=10, num_return_sequences=10,
+            max_new_tokens=40, do_sample=False, return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+        written += [
+            (score, generator.decode(ids), expected)
+            for ids, score in zip(out.sequences.tolist(), out.sequences_scores.tolist(), strict=True)
+        ]
+    said = [one_answer(models.answerer, summary, question) for _, question, _ in written]
+    ranked = sorted(range(len(written)), key=lambda number: -written[number][0])
+    passed: dict[str, int] = {}
+    for number in ranked:
+        question = written[number][1]
+        right = said[number] is not None and normalise(said[number] or "") == normalise(written[number][2])
+        if right and "?" in question and len(question.split()) >= 3:
+            passed.setdefault(question, number)
+    kept = list(passed.values())[:20]
+    kept += rng.sample([number for number in ranked if number not in kept], 20 - len(kept))
+    return statistics.mean(
+        token_f1(one_answer(models.answerer, summary, written[n][1]), one_answer(models.answerer, document, written[n][1])) for n in kept
+    )
+
+
+def one_answer(reader: Reader, text: str, question: str) -> str | None:
+    windows = pieces(tokenise(reader.seq2seq, [text])[0], text_room(reader.seq2seq))[:1]
+    return answer(reader, [windows], [[question]], 16, 0.0)[0][0].text
+
+
+# Memory
+
+
+STREAM = """
+import json, sys
+from pathlib import Path
+import torch
+from benchmarks.judge_speed import resident, short_documents
+from factloop.base import from_scratch
+from factloop.judges.quals import quals_stream
+from factloop.settings import Network, QualsSettings, Window
+torch.set_num_threads(2)
+model = from_scratch([text for pair in short_documents(200) for text in pair], Network(16, 1, 1, 2, 500), Window(32, 16), 0)
+found = {}
+for number, verdict in enumerate(quals_stream(model, short_documents(int(sys.argv[2])), QualsSettings(groups=2, min_length=1, max_length=6)), 1):
+    if number in (int(sys.argv[1]), int(sys.argv[2])):
+        found[number] = resident()
+print(json.dumps(found))
+"""
+
+
+def short_documents(count: int) -> Iterator[tuple[str, str]]:
+    for number in range(count):
+        yield f"Mara wrote book {number % 977} in {1900 + number % 89}.", f"Book {number % 977} is of {1900 + number % 89}."
+
+
+def resident() -> float:
+    """Peak resident memory of this process, MiB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def memory(few: int, many: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", STREAM, str(few), str(many)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    peaks = [round(value, 1) for value in json.loads(result.stdout).values()]
+    return {"documents": [few, many], "peak_mib": peaks, "seconds": round(time.perf_counter() - started, 1)}
+
+
+# All
+
+
+def ratios(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
+    found = [one / other for one, other in zip(slow, fast, strict=True)]
+    return {"median": round(statistics.median(found), 2), "least": round(min(found), 2), "most": round(max(found), 2)}
+
+
+def measure(models: Models) -> dict[str, Any]:
+    rows = list(generate.documents(make_world(1), 99, EXAMPLES, generate.Noise()))
+    documents, summaries = [row["document"] for row in rows], [row["summary"] for row in rows]
+    our_qags = QagsSettings()
+    rng = random.Random(0)
+
+    def as_published() -> None:
+        for pair in zip(documents, summaries, strict=True):
+            published_qags(models.qags, *pair, rng)
+
+    judges: dict[str, Callable[[], object]] = {
+        "quals, 60 groups, 60 pairs": lambda: quals(models.qagen, documents, summaries, ALL_PAIRS),
+        "quals, 60 groups, 60 pairs, plain": lambda: plain_quals(models.qagen, documents, summaries, ALL_PAIRS),
+        "quals, 60 groups, 10 pairs": lambda: quals(models.qagen, documents, summaries, PUBLISHED),
+        "quals, 16 groups, 10 pairs": lambda: quals(models.qagen, documents, summaries, QualsSettings()),
+        "qags, 10 hypotheses": lambda: qags(models.qags, documents, summaries, our_qags),
+        "qags, 4 hypotheses": lambda: qags(models.qags, documents, summaries, replace(our_qags, hypotheses=4)),
+        "qags as published": as_published,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in judges}
+    quals(models.qagen, documents, summaries, QualsSettings())  # the first call of all pays for what is loaded late
+    for _ in range(ROUNDS):
+        for name, judge in judges.items():
+            started = time.perf_counter()
+            judge()
+            seconds[name].append(time.perf_counter() - started)
+    equal = {"float32": same_scores(models.qagen, documents, summaries, ALL_PAIRS)}
+    models.qagen.model.double()
+    equal["float64"] = same_scores(models.qagen, documents, summaries, ALL_PAIRS)
+    return {
+        "examples": EXAMPLES,
+        "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
+        "examples_per_second": {name: round(EXAMPLES / statistics.median(values), 2) for name, values in seconds.items()},
+        "plain over batched QUALS": ratios(seconds["quals, 60 groups, 60 pairs, plain"], seconds["quals, 60 groups, 60 pairs"]),
+        "QAGS as published over batched QUALS": {
+            name: ratios(seconds["qags as published"], seconds[name])
+            for name in ("quals, 60 groups, 10 pairs", "quals, 16 groups, 10 pairs")
+        },
+        "batched QAGS over batched QUALS": {
+            name: ratios(seconds[name], seconds["quals, 60 groups, 10 pairs"]) for name in ("qags, 10 hypotheses", "qags, 4 hypotheses")
+        },
+        "same_scores": equal,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="take the models from there, or leave them there")
+    options = parser.parse_args()
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.models or Path(scratch)
+        if not (folder / "qagen").exists():
+            train(folder)
+        found = measure(load(folder))
+    found["memory"] = memory(10_000, 100_000)
+    quick = found["plain over batched QUALS"]["median"] >= QUALS_FASTER
+    exact = all(found["same_scores"][kind]["largest_difference"] <= most for kind, most in (("float32", 1e-4), ("float64", 1e-9)))
+    slow = found["QAGS as published over batched QUALS"]["quals, 60 groups, 10 pairs"]["median"] >= QAGS_SLOWER
+    few, many = found["memory"]["peak_mib"]
+    flat = many - few < 0.02 * few
+    result = {
+        "command": " ".join(["python -m benchmarks.judge_speed", *sys.argv[1:]]),
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "machine": f"{os.cpu_count()} cores, {processor()}, {torch.get_num_threads()} threads",
+        "held": {"5 times plain QUALS": quick, "same scores": exact, "55 times QAGS as published": slow, "constant memory": flat},
+        **found,
+    }
+    path = ROOT / "benchmarks" / "results" / "judge_speed.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in result.items() if name != "seconds"}, indent=1))
+    return 0 if all(result["held"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Tokens with the characters they stand for, so that a span of tokens is a span of the text.
+
+In: a text. Out: the windows that a model reads it in, and where in a window an answer stands.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class TextWindow:
+    """A stretch of a text, as long as a model reads at once."""
+
+    ids: list[int]
+    """Token ids, the end token last."""
+    offsets: list[tuple[int, int]]
+    """First and last + 1 character of each token but the end token."""
+    text: str
+    """The whole text that the offsets count in."""
+
+    def span(self, first: int, last: int) -> str:
+        """The characters of tokens `first` to `last`."""
+        return self.text[self.offsets[first][0] : self.offsets[last][1]].strip()
+
+    def find(self, answer: str) -> list[tuple[int, int]]:
+        """First and last token of every place where `answer` stands in the window as whole words."""
+        ends = [end for _, end in self.offsets]
+        found = []
+        begin = self.text.find(answer) if answer and ends else -1
+        while begin >= 0:
+            end = begin + len(answer)
+            if begin >= self.offsets[0][0] and end <= ends[-1] and not _inside_word(self.text, begin) and not _inside_word(self.text, end):
+                found.append((bisect_right(ends, begin), bisect_right(ends, end - 1)))
+            begin = self.text.find(answer, begin + 1)
+        return found
+
+
+def _inside_word(text: str, position: int) -> bool:
+    """Whether a word goes on over `position`."""
+    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
+
+
+def tokenise(seq2seq: Seq2Seq, texts: Sequence[str]) -> list[TextWindow]:
+    """Each whole text as one window, however long."""
+    if not texts:
+        return []
+    coded = seq2seq.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    return [
+        TextWindow([*ids, seq2seq.eos], offsets, text)
+        for text, ids, offsets in zip(texts, coded["input_ids"], coded["offset_mapping"], strict=True)
+    ]
+
+
+def cut(window: TextWindow, start: int, end: int) -> TextWindow:
+    """Tokens `start` to `end` - 1 of a window, and the end token."""
+    return TextWindow([*window.ids[:-1][start:end], window.ids[-1]], window.offsets[start:end], window.text)
+
+
+def pieces(window: TextWindow, room: int) -> list[TextWindow]:
+    """A whole text in windows of at most `room` tokens, of which a quarter is shared with the next; at least one."""
+    starts = range(0, max(1, len(window.offsets) - room // 4), max(1, room - room // 4))
+    return [cut(window, start, start + room) for start in starts]
+
+
+def one_piece(seq2seq: Seq2Seq, texts: Sequence[str], room: int) -> list[TextWindow]:
+    """One piece of each text, drawn by torch's random numbers: what a batch trains on."""
+    choices = [pieces(window, room) for window in tokenise(seq2seq, texts)]
+    return [group[int(torch.randint(len(group), ()))] for group in choices]

@@ -35,6 +35,8 @@ METRICS = [
     "quals",
     "quals_low",
     "quals_worst",
+    "qags",
+    "factcc",
     "no_evidence",
     "unigrams",
     "bigrams",

@@ -98,7 +98,19 @@ def summary_chain(
     return {name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()}
 
 
-SUMMARY_METRICS = ["rouge1", "rouge2", "rougeL", "bleu", "meteor", "quals", "quals_worst", "hallucination_rate", "fact_recall"]
+SUMMARY_METRICS = [
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "bleu",
+    "meteor",
+    "quals",
+    "quals_worst",
+    "qags",
+    "factcc",
+    "hallucination_rate",
+    "fact_recall",
+]
 TABLE_METRICS = ["bleu", "bleu_lowercase", "meteor", "rouge1", "rouge2", "rougeL"]
 
 

@@ -26,7 +26,23 @@ from tasks.profiles import Profile, WorldData, load_profile
 from tasks.server import prefect_api
 
 ROLES: tuple[Role, ...] = ("training", "gate")
-JUDGE_METRICS = [f"judge/{name}/auc" for name in ("quals", "quals_worst", "unigrams", "bigrams", "trigrams", "worst_sentence", "values")]
+JUDGE_METRICS = [
+    f"judge/{name}/auc"
+    for name in (
+        "quals",
+        "quals_low",
+        "quals_worst",
+        "qags",
+        "qags_worst",
+        "factcc",
+        "factcc_worst",
+        "unigrams",
+        "bigrams",
+        "trigrams",
+        "worst_sentence",
+        "values",
+    )
+]
 
 
 def ready_judges(
@@ -37,9 +53,11 @@ def ready_judges(
     examined: dict[str, Done] = {}
     for role in ROLES:
         found = {model: None if replace else find_judge(profile, model, role) for model in wanted(profile, role)}
-        judges[role] = {
-            model: steps.done(judge or train_judge(context, profile, data, start, model, role)) for model, judge in found.items()
-        }
+        judges[role] = {}
+        for model, judge in found.items():
+            # The answerer goes on from the generator, which has learned who did what: half the steps that it needs from the base.
+            origin = judges[role]["question-generator"] if model == "question-answerer" else start
+            judges[role][model] = steps.done(judge or train_judge(context, profile, data, origin, model, role))
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))
     if examined:

@@ -87,7 +87,7 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
     client = MlflowClient()
     for file in folder.iterdir():
         client.log_artifact(measured.run_id, str(file), CARD)
-    for label, judge in judges.items():
+    for label, judge in ((label, judge) for label, judge in judges.items() if label in SCORE_OF):
         version = client.get_run(judge.run_id).data.tags["model_id"]
         for file in folder.iterdir():
             client.log_model_artifact(version, str(file), CARD)
@@ -105,5 +105,5 @@ def gists(profile: Profile, judges: Mapping[str, Done]) -> dict[str, str]:
     return {SCORE_OF[label]: version.tags.get(CARD, missing) for label, version in versions.items() if label in SCORE_OF}
 
 
-SCORE_OF = {"qagen": "quals"}
+SCORE_OF = {"qagen": "quals", "question-answerer": "qags", "factcc": "factcc"}
 """The score that a card sums a judge's model up by."""

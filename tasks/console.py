@@ -22,12 +22,16 @@ def planned_work(profile: Profile) -> dict[str, float]:
     def cost(training: Any) -> float:
         return float((training.steps or 1000 * training.epochs) * training.batch_size) if training else 0.0
 
-    tables, summaries = profile.tables, profile.summarizer
+    tables, summaries, qags = profile.tables, profile.summarizer, profile.judges.qags_models
     scored = summaries.candidates.documents * (1 + summaries.candidates.per_document)
     return {
         "base": cost(profile.base.denoising) * 1.5,
         "qagen-training": cost(profile.judges.qagen) * 2.5,
         "qagen-gate": cost(profile.judges.qagen) * 2.5,
+        "answer-extractor-gate": cost(qags and qags.answer_extractor),
+        "question-generator-gate": cost(qags and qags.question_generator) * 2,
+        "question-answerer-gate": cost(qags and qags.question_answerer) * 4,
+        "factcc-gate": cost(profile.judges.factcc_model),
         "judge-training": profile.test_examples * 6,
         "judge-gate": profile.test_examples * 6,
         "table-question-generator": cost(tables.question_generator),

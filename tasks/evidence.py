@@ -95,7 +95,18 @@ def _trace(client: MlflowClient, experiment: str, run_id: str, row: Row) -> None
 
 def steps_of(judge: str, evidence: list[Row], told: Row) -> list[tuple[str, Any, Any]]:
     """(name, inputs, outputs) of each step by which a judge came to its score."""
-    asked = [{"question": item["question"], "answer": item["answer"]} for item in evidence]
+    if judge == "factcc":
+        verdicts = [
+            {"sentence": item["text"], "probability of CORRECT": item["correct"], "spans": [item["source"], item["claim"]]}
+            for item in evidence
+        ]
+        return [("judge each sentence", told, verdicts)]
+    asked = [{"question": item["question"], "answer": item.get("answer", item["summary"])} for item in evidence]
+    if judge == "qags":
+        extracted = list(dict.fromkeys(pair["answer"] for pair in asked))
+        answers = [(f"answer from the {side}", {side: told[side]}, [item[side] for item in evidence]) for side in ("summary", "document")]
+        compared = [pair | {"document": item["document"], "F1": item["f1"]} for pair, item in zip(asked, evidence, strict=True)]
+        return [("extract", told["summary"], extracted), ("ask", extracted, asked), *answers, ("compare", None, compared)]
     sides = [
         (f"answer given the {side}", {side: told[side], "asked": asked}, [{"log-likelihood per token": item[side]} for item in evidence])
         for side in ("summary", "document")

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from mlflow.tracking import MlflowClient
 from prefect import task
 
+from factloop.settings import TrainingSettings
 from factloop.world import VERSION
 
 from .data import Data
-from .memo import Context, Done, once, recall_version
+from .memo import Context, Done, Step, once, recall_version
 from .profiles import Profile, ProfileError, WorldData
 from .serving import Served, aliased
 
@@ -22,11 +23,19 @@ SEEDS = {"training": 1000, "gate": 2000}  # apart from each other and from the m
 # The role comes last: a judge that has it is not looked at again.
 ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("champion", "gate")}
 EXAMPLE = "Mara Velling wrote Silent Harbour in 1984."
+ASKED = "When did Mara Velling write Silent Harbour?"
 
 
 def wanted(profile: Profile, role: Role) -> tuple[str, ...]:
-    """The models that judge in a role, by registered name."""
-    return ("qagen",)
+    """The models that judge in a role, by registered name, each after those that it starts from.
+
+    QUALS selects and measures; QAGS and FactCC only measure, and have no training judge.
+    """
+    more: tuple[str, ...] = ()
+    if role == "gate":
+        more += ("answer-extractor", "question-generator", "question-answerer") if profile.judges.qags_models else ()
+        more += ("factcc",) if profile.judges.factcc_model else ()
+    return ("qagen", *more)
 
 
 def find_judge(profile: Profile, model: str, role: Role) -> Done | None:
@@ -45,16 +54,31 @@ def gate_judges(profile: Profile) -> Judges:
     return {model: judge for model, judge in found.items() if judge}
 
 
+def _training(profile: Profile, model: str) -> tuple[Step, TrainingSettings | None, str, dict[str, str], tuple[str, ...]]:
+    """The step that trains a model, its settings, its data, and an example and the columns of what it serves."""
+    from factloop.steps import factcc, qagen, qags
+
+    settings, asked, read = profile.judges.qags_models, "questions.train", {"text": EXAMPLE}
+    own: TrainingSettings | None = getattr(settings, model.replace("-", "_"), None)
+    return {
+        "qagen": (qagen.train, profile.judges.qagen, asked, {"passage": EXAMPLE}, ("question", "answer")),
+        "answer-extractor": (qags.train_extractor, own, asked, read, ("answers",)),
+        "question-generator": (qags.train_generator, own, asked, read | {"answer": "1984"}, ("question",)),
+        "question-answerer": (qags.train_answerer, own, asked, read | {"question": ASKED}, ("answer",)),
+        "factcc": (factcc.train, profile.judges.factcc_model, "claims", {"document": EXAMPLE, "summary": EXAMPLE}, ("correct", "sentences")),
+    }[model]  # fmt: skip
+
+
 @task(task_run_name="{model}-{role}")
 def train_judge(context: Context, profile: Profile, data: Data, base: Done, model: str, role: Role) -> Done:
-    """Train a model that judges and give it the alias of its role."""
-    from factloop.steps import judge
-
+    """Train a model that judges, from the base or the model that it starts from, and give it the alias of its role."""
+    step, settings, rows, example, outputs = _training(profile, model)
+    config = {"training": settings.__dict__, "seed": SEEDS[role] + profile.seed}
+    if model == "question-answerer" and profile.judges.qags_models:
+        config["unanswerable"] = profile.judges.qags_models.unanswerable
     return once(
-        context, f"qagen-{role}", judge.train,
-        config={"training": profile.judges.qagen.__dict__, "seed": SEEDS[role] + profile.seed},
-        inputs={"base": base, "questions": data["questions.train"]},
-        served=Served("qagen", {"passage": EXAMPLE}, ("question", "answer"), {"role": role}, ALIASES[role]),
+        context, f"{model}-{role}", step, config=config, inputs={"base": base, rows.partition(".")[0]: data[rows]},
+        served=Served(model, example, outputs, {"role": role}, ALIASES[role]),
     )  # fmt: skip
 
 
@@ -76,7 +100,9 @@ def examine(context: Context, profile: Profile, data: Data, judges: Judges, role
 
 def judge_settings(profile: Profile) -> dict[str, Any]:
     """What the judges are told, as part of the config of a step that they judge in."""
-    return {"quals": profile.judges.quals.__dict__}
+    more = {"qags": profile.judges.qags.__dict__} if profile.judges.qags_models else {}
+    more |= {"factcc": profile.judges.factcc.__dict__} if profile.judges.factcc_model else {}
+    return {"quals": profile.judges.quals.__dict__} | more
 
 
 def judge_keys(*groups: Judges) -> str:

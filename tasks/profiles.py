@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from factloop.settings import BeamSettings, ClaimSettings, ContrastSettings, Network, QualsSettings, TrainingSettings, Window
+from factloop.settings import (
+    BeamSettings,
+    ClaimSettings,
+    ContrastSettings,
+    FactccSettings,
+    Network,
+    QagsSettings,
+    QualsSettings,
+    TrainingSettings,
+    Window,
+)
 
 from .environment import ROOT
 
@@ -104,9 +114,23 @@ class BaseSettings(Strict):
     denoising: TrainingSettings | None
 
 
+class QagsModels(Strict):
+    answer_extractor: TrainingSettings
+    question_generator: TrainingSettings
+    question_answerer: TrainingSettings
+    unanswerable: Annotated[float, Field(ge=0, lt=1)] = 0.33
+    """Share of the question answerer's training questions that are of another passage."""
+
+
 class JudgeSettings(Strict):
     qagen: TrainingSettings
     quals: QualsSettings = QualsSettings()
+    qags_models: QagsModels | None = None
+    """How QAGS's models are trained; without, QAGS does not judge."""
+    qags: QagsSettings = QagsSettings()
+    factcc_model: TrainingSettings | None = None
+    """How FactCC is trained; without, FactCC does not judge."""
+    factcc: FactccSettings = FactccSettings()
 
 
 class TableSettings(Strict):

@@ -44,10 +44,10 @@ def sample_candidates(context: Context, profile: Profile, data: Data, model: Don
 
 @task(task_run_name="scores")
 def score_candidates(context: Context, profile: Profile, candidates: Done, judges: Judges) -> Done:
-    from factloop.steps import summarizer
+    from factloop.steps import summaries
 
     return once(
-        context, "scores", summarizer.score_candidates,
+        context, "scores", summaries.score_candidates,
         config=judge_settings(profile) | {"score": profile.summarizer.score, "seed": profile.seed},
         inputs={**judges, "candidates": candidates},
     )  # fmt: skip
@@ -73,10 +73,10 @@ def train_contrastive(context: Context, profile: Profile, model: Done, scores: D
 
 @task(task_run_name="evaluate-{model.name}")
 def evaluate(context: Context, profile: Profile, data: Data, model: Done, judges: Judges) -> Done:
-    from factloop.steps import summarizer
+    from factloop.steps import summaries
 
     return once(
-        context, f"evaluate-{model.name}", summarizer.evaluate,
+        context, f"evaluate-{model.name}", summaries.evaluate,
         config={
             **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
             "examples": profile.test_examples, "seed": profile.seed,

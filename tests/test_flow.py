@@ -17,7 +17,17 @@ SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
 
 def test_the_whole_chain_ends_with_metrics_verdicts_and_a_report(smoke: SMOKE) -> None:
     clone, result = smoke
-    for expected in ("rougeL", "hallucination_rate", "fact_recall", "judge/quals/auc", "gate summarizer", "gate table-qa", "make ui"):
+    for expected in (
+        "qags",
+        "factcc",
+        "rougeL",
+        "hallucination_rate",
+        "fact_recall",
+        "judge/quals/auc",
+        "gate summarizer",
+        "gate table-qa",
+        "make ui",
+    ):
         assert expected in result.stdout
     report = Path(re.search(r"report\s+(\S+\.html)", result.stdout)[1])  # type: ignore[index]
     page = report.read_text()
@@ -79,8 +89,11 @@ def test_nothing_changed_trains_nothing_and_a_comment_changes_nothing(smoke: SMO
 
 @pytest.mark.parametrize(
     "model",
-    ["base@champion", "qagen@champion", "qagen@training", "table-question-generator@champion", "table-qa@champion", "summarizer@champion"],
-)
+    [
+        "base@champion", "qagen@champion", "qagen@training", "answer-extractor@gate", "question-generator@gate", "question-answerer@gate",
+        "factcc@gate", "table-question-generator@champion", "table-qa@champion", "summarizer@champion",
+    ],
+)  # fmt: skip
 def test_registered_models_load_in_a_new_process_and_predict(smoke: SMOKE, model: str) -> None:
     clone, _ = smoke
     name, _, alias = model.partition("@")

@@ -1,4 +1,4 @@
-"""Train a QAGen model, and measure how far judges can be trusted: on planted errors, on what people said."""
+"""How far judges can be trusted: on planted errors, on what people said."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..judges.overlap import overlap_features
-from ..judges.qagen import train_qagen
-from ..seq2seq import Seq2Seq
-from ..settings import TrainingSettings
 from ..statistics import (
     Estimate,
     accuracy_interval,
@@ -34,15 +31,6 @@ from ..world.vocabulary import make_world
 from .judging import judge_pairs
 
 BASELINE = "trigrams"  # what a judge must beat to be worth its time
-
-
-def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `base` and `questions`."""
-    model = Seq2Seq.load(inputs["base"], config["device"])
-    passages = list(read_rows(inputs["questions"]))
-    train_qagen(model, passages, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
-    model.save(out / "model")
-    return {"passages": len(passages)}
 
 
 def planted(documents: list[dict[str, Any]], seed: int, each: int) -> Iterator[dict[str, Any]]:

@@ -21,14 +21,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.run import ROOT, processor
 from factloop.claims import KINDS
 from factloop.corpora.rows import read_rows
 from factloop.settings import TrainingSettings
 from factloop.statistics import auc_interval
+<<<<<<< HEAD
 from factloop.steps import base, factcc, judge
+=======
+>>>>>>> factcc
 from tasks.environment import prepare
 from tasks.profiles import load_profile
 
@@ -60,7 +61,11 @@ def main() -> None:
     parser.add_argument("--part", choices=["test", "validation"], default="test")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-factcc", metavar="FOLDER")
     options = parser.parse_args()
-    prepare()
+    prepare()  # before torch, which reads some of it
+    import torch
+
+    from factloop.steps import base, factcc
+
     profile = load_profile("world")
     torch.set_num_threads(profile.threads)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "claims@world"], cwd=ROOT, check=True)
@@ -77,12 +82,12 @@ def main() -> None:
         )
     result: dict[str, Any] = {}
     for seed in options.seeds:
-        out, started = work / f"seed-{seed}", time.perf_counter()
+        out, started, seconds = work / f"seed-{seed}", time.perf_counter(), None
         if not (out / "model").exists():
             config = {"training": asdict(TRAINING), "seed": seed, "device": "cpu"}
             inputs = {"base": work / "base" / "model", "claims": data / "claims" / "claims.jsonl"}
             factcc.train(config, inputs, out, work / f"seed-{seed}-checkpoints", Named(f"factcc-{seed}"))
-        seconds = round(time.perf_counter() - started)
+            seconds = round(time.perf_counter() - started)
         config = {
             "factcc": {},
             "world_seed": profile.data.source.seed,

@@ -59,13 +59,14 @@ def _training(profile: Profile, model: str) -> tuple[Step, TrainingSettings | No
     from factloop.steps import factcc, qagen, qags
 
     settings, asked, read = profile.judges.qags_models, "questions.train", {"text": EXAMPLE}
+    pair = {"document": EXAMPLE, "summary": EXAMPLE}
     own: TrainingSettings | None = getattr(settings, model.replace("-", "_"), None)
     return {
         "qagen": (qagen.train, profile.judges.qagen, asked, {"passage": EXAMPLE}, ("question", "answer")),
         "answer-extractor": (qags.train_extractor, own, asked, read, ("answers",)),
         "question-generator": (qags.train_generator, own, asked, read | {"answer": "1984"}, ("question",)),
         "question-answerer": (qags.train_answerer, own, asked, read | {"question": ASKED}, ("answer",)),
-        "factcc": (factcc.train, profile.judges.factcc_model, "claims", {"document": EXAMPLE, "summary": EXAMPLE}, ("correct", "sentences")),
+        "factcc": (factcc.train, profile.judges.factcc_model, "claims", pair, ("correct", "sentences")),
     }[model]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from factloop.base import from_scratch
 from factloop.claims import KINDS, claim_rows, make_claims, pattern_mentions, sentences, spacy_mentions
 from factloop.claims.make import Edit, negations, noise, pronoun_swaps, same
 from factloop.corpora.rows import BadRow, read_rows, write_rows
-from factloop.judges.factcc import HEADS, FactCC, factcc, longest_claim, train_factcc
+from factloop.judges.factcc import HEADS, FactCC, _code, _pieces, _scores, factcc, longest_claim, train_factcc
 from factloop.reader import Reader
 from factloop.settings import ClaimSettings, FactccSettings, Network, TrainingSettings, Window
 from factloop.steps.factcc import train
@@ -63,6 +63,7 @@ def test_names_numbers_and_dates_are_found_with_their_form() -> None:
     assert [item.text for item in pattern_mentions("Cooking is fun. The University of Oslo's dean, 1,984 in 1984, I agree.")] == [
         "University of Oslo", "1,984", "1984",
     ]  # fmt: skip
+    assert pattern_mentions("Doctor: Okay, so how is it? Patient: Okay again.") == []
 
 
 def test_every_wrong_claim_differs_from_its_sentence_in_one_way_that_the_document_does_not_state() -> None:
@@ -294,7 +295,14 @@ def test_of_a_long_document_each_sentence_takes_the_piece_that_speaks_for_it() -
     long = " ".join(row["document"] for row in world_rows(3))
     (whole,) = factcc(model, [long], ["Mara won."], FactccSettings(pieces=1000))
     parts = factcc(model, [long[:120], long[120:240], long], ["Mara won."] * 3, FactccSettings(pieces=1))
-    assert whole.worst is not None and long[slice(*whole.sentences[0].source)].strip()
+    document, claim = _code(model.seq2seq, [long, "Mara won."])
+    pieces = [item for _, item in _pieces(model.seq2seq, document, claim)]
+    chances = _scores(model, pieces)[0].detach().softmax(1)[:, 0]
+    assert len(pieces) > 10 and chances.max() > chances.mean() + 1e-3
+    assert whole.worst == pytest.approx(float(chances.max()), abs=1e-5)
+    begin, end = whole.sentences[0].source
+    best = pieces[int(chances.argmax())]
+    assert long[begin:end] in model.seq2seq.decode(best.ids[: best.document])
     assert parts[2].status.startswith("too long: document of ") and parts[2].mean is None
     wordy = "w" * 2 * longest_claim(model.seq2seq) + "."
     assert factcc(model, [long[:50]], [wordy], FactccSettings())[0].status.startswith("too long: sentence of ")

@@ -142,10 +142,10 @@ def pattern_mentions(text: str) -> list[Mention]:
 
 
 def _opens(text: str, begin: int, openers: set[int]) -> bool:
-    """Whether the word is the first of its sentence, quotation marks and brackets aside."""
+    """Whether the word is the first of its sentence or after a colon, quotation marks and brackets aside."""
     while begin > 0 and begin not in openers and text[begin - 1] in "\"'“‘([":
         begin -= 1
-    return begin in openers
+    return begin in openers or text[max(0, begin - 2) : begin] == ": "
 
 
 # The groups that the published transformations swap within.

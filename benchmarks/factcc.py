@@ -26,10 +26,6 @@ from factloop.claims import KINDS
 from factloop.corpora.rows import read_rows
 from factloop.settings import TrainingSettings
 from factloop.statistics import auc_interval
-<<<<<<< HEAD
-from factloop.steps import base, factcc, judge
-=======
->>>>>>> factcc
 from tasks.environment import prepare
 from tasks.profiles import load_profile
 
@@ -64,7 +60,7 @@ def main() -> None:
     prepare()  # before torch, which reads some of it
     import torch
 
-    from factloop.steps import base, factcc
+    from factloop.steps import base, factcc, judge
 
     profile = load_profile("world")
     torch.set_num_threads(profile.threads)

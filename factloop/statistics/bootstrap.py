@@ -36,7 +36,7 @@ def _table(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _percentiles(value: float, draws: Sequence[float]) -> Estimate:
-    low, high = np.percentile(draws, [2.5, 97.5])
+    low, high = np.nanpercentile(draws, [2.5, 97.5])  # where few examples have a value, some draws have none of them
     return Estimate(float(value), float(low), float(high))
 
 

@@ -31,7 +31,7 @@ FIRST = (
 SECOND = (
     "record:logged@base", "record:sealed@base", "record:finished@qagen-training", "run:described@judge-training",
     "record:logged@judge-training", "step:kept@judge-training", "alias:given@qagen:champion", "page:half-written@card", "page:renamed@card", "card:logged@qagen",
-    FLIPPED, "rows:half-written@candidates.jsonl", "judged:kept@scores:000000", "model:registered@summarizer-contrastive",
+    FLIPPED, "rows:half-written@candidates.jsonl", "judged:kept@scores by quals:000000", "model:registered@summarizer-contrastive",
     "trace:logged@evaluate-summarizer-contrastive", "gate:told@table-qa", "gate:challenged@table-qa", "gate:promoted@table-qa", "gate:challenged@summarizer",
     "gate:compared@contrastive-mle", "page:half-written@report", "page:written@report", "page:renamed@report", "report:logged",
     "report:measured", "report:told", "parent:ending",

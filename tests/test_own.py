@@ -299,7 +299,7 @@ def test_summaries_of_a_person_are_judged_once_and_reported_as_text(smoke: SMOKE
     assert [row["id"] for row in scores] == [row["id"] for row in rows[:6]] + ["'=cmd()<script>", "long"]
     assert scores[6]["output"] == "'-1 <script>alert(1)</script>"
     assert "too long: document of" in scores[7]["status"] and scores[7]["quals"] == "" and scores[7]["unigrams"] == "1"
-    judged = [row for row in scores if row["status"] == "scored"]
+    judged = [row for row in scores if row["quals"]]
     assert judged and all(float(row["quals_worst"]) <= float(row["quals"]) < 1 for row in judged)
     assert float(scores[0]["meteor"]) == pytest.approx(100) and scores[6]["meteor"] == ""
     report = Path(re.search(r"report\s+(\S+\.html)", first.stdout)[1]).read_text()  # type: ignore[index]

@@ -134,11 +134,15 @@ class ForeignQuestions:
 
     def __init__(self, passages: Sequence[dict[str, Any]]) -> None:
         self.passages = passages
+        self.places = [(index, number) for index, row in enumerate(passages) for number in range(len(row["questions"]))]
         self.naming: dict[str, list[tuple[int, int]]] = {}
-        for index, row in enumerate(passages):
-            for number, item in enumerate(row["questions"]):
-                for word in _named(item["question"]):
-                    self.naming.setdefault(word, []).append((index, number))
+        for place in self.places:
+            for word in _named(self._question(place)):
+                self.naming.setdefault(word, []).append(place)
+
+    def _question(self, place: tuple[int, int]) -> str:
+        question: str = self.passages[place[0]]["questions"][place[1]]["question"]
+        return question
 
     def draw(self, index: int) -> str | None:
         """A question for passage `index`, by torch's random numbers; a question about anything where none is about what it names."""
@@ -146,16 +150,11 @@ class ForeignQuestions:
         words = sorted(names & self.naming.keys())
         own = {item["question"] for item in self.passages[index]["questions"]}
         for attempt in range(2 * TRIES):
-            if words and attempt < TRIES:
-                places = self.naming[words[_below(len(words))]]
-                owner, number = places[_below(len(places))]
-            else:
-                owner = _below(len(self.passages))
-                number = _below(max(1, len(self.passages[owner]["questions"])))
-            if number >= len(self.passages[owner]["questions"]):
-                continue
-            question: str = self.passages[owner]["questions"][number]["question"]
-            if owner != index and question not in own and (attempt >= TRIES or _named(question) <= names):
+            about = words and attempt < TRIES
+            places = self.naming[words[_below(len(words))]] if about else self.places
+            place = places[_below(len(places))]
+            question = self._question(place)
+            if place[0] != index and question not in own and (not about or _named(question) <= names):
                 return question
         return None
 

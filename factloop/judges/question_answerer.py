@@ -78,13 +78,13 @@ def _scores(reader: Reader, texts: Sequence[TextWindow], questions: Sequence[lis
 
 @torch.inference_mode()
 def answer(
-    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, margin: float, rows: int = 64
+    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 64
 ) -> list[list[Answer]]:
     """The answer to each of the questions of each text, of at most `longest` tokens, from the window that is surest of it.
 
-    A window gives none where that is likelier than its best span by `margin` nats; there is none only where all windows
-    give none. Windows are of at most `text_room`; `rows` of them are read at once. A probability is not a number where
-    the model's scores are not.
+    A window gives none where that is likelier than its best span; there is none only where all windows give none.
+    Windows are of at most `text_room`; `rows` of them are read at once. A probability is not a number where the
+    model's scores are not.
     """
     seq2seq = reader.seq2seq
     tasks = [
@@ -99,7 +99,7 @@ def answer(
         part = tasks[begin : begin + rows]
         logp = _scores(reader, [window for _, _, window, _ in part], [ids for _, _, _, ids in part])
         for (index, number, window, _), line in zip(part, _spans(logp, longest), strict=True):
-            found[index][number].append(_read(window, margin, *line))
+            found[index][number].append(_read(window, *line))
     return [[max(options, key=_rank) for options in group] for group in found]
 
 
@@ -122,10 +122,10 @@ def _spans(logp: Tensor, longest: int) -> list[tuple[float, float, int, int]]:
     ]
 
 
-def _read(window: TextWindow, margin: float, none: float, best: float, first: int, last: int) -> Answer:
+def _read(window: TextWindow, none: float, best: float, first: int, last: int) -> Answer:
     if math.isnan(none) or math.isnan(best):
         return Answer(None, math.nan)
-    text = window.span(first, last) if best > none - margin else ""
+    text = window.span(first, last) if best > none else ""
     return Answer(text, math.exp(best)) if text else Answer(None, math.exp(none))
 
 

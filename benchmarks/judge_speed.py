@@ -171,7 +171,7 @@ def published_qags(models: QagsModels, document: str, summary: str, rng: random.
 
 def one_answer(reader: Reader, text: str, question: str) -> str | None:
     windows = pieces(tokenise(reader.seq2seq, [text])[0], text_room(reader.seq2seq))[:1]
-    return answer(reader, [windows], [[question]], 16, 0.0)[0][0].text
+    return answer(reader, [windows], [[question]], 16)[0][0].text
 
 
 # Memory

@@ -30,7 +30,7 @@ from tasks.profiles import load_profile
 TRAINING = {
     "answer-extractor": {"steps": 150, "batch_size": 32, "learning_rate": 2e-3, "muon": 0.01},
     "question-generator": {"steps": 600, "batch_size": 48, "learning_rate": 2e-3, "muon": 0.01},
-    "question-answerer": {"steps": 1000, "batch_size": 48, "learning_rate": 2e-3, "warmup": 50, "muon": 0.01},
+    "question-answerer": {"steps": 1600, "batch_size": 48, "learning_rate": 2e-3, "warmup": 50, "muon": 0.01},
 }
 UNANSWERABLE = 0.33
 SETTINGS = {"hypotheses": 4}
@@ -60,7 +60,7 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
     run("base", base.train, profile.base.model_dump(), data | {"tables": data["table_questions"]})
     models = {name: folder / name / "model" for name in STEPS}
     for name, step in STEPS.items():
-        # The answerer goes on from the generator, which has learned who did what: half the steps that it needs from the base.
+        # The answerer goes on from the generator, which has learned already to tell who did what.
         start = models["question-generator"] if name == "question-answerer" else folder / "base" / "model"
         config = {"training": TRAINING[name], "unanswerable": UNANSWERABLE}
         run(name, step, config, {"base": start, "questions": data["questions"]})

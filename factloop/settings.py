@@ -157,9 +157,6 @@ class QagsSettings(Checked):
     """The least probability of a span that is asked about."""
     answer_length: int = 16
     """The most tokens of an answer."""
-    none_margin: float = 0.0
-    """By how much "no answer" must be likelier than the best span, in nats: it is learned from questions of other
-    passages, some of which have an answer, so it comes too readily."""
     question_length: int = 40
     """The most tokens of a question."""
     question_mark: bool = True

@@ -225,8 +225,8 @@ def test_an_answer_is_found_in_whichever_piece_of_a_long_text_has_it(models: Qag
     for text in (fact + " " + filler * 20, filler * 20 + fact):
         windows = pieces(tokenise(reader.seq2seq, [text])[0], text_room(reader.seq2seq))
         assert len(windows) > 2
-        one_by_one = [answer(reader, [[window]], [question], 8, 0.0)[0][0] for window in windows]
-        whole = answer(reader, [windows], [question], 8, 0.0)[0][0]
+        one_by_one = [answer(reader, [[window]], [question], 8)[0][0] for window in windows]
+        whole = answer(reader, [windows], [question], 8)[0][0]
         best = max(one_by_one, key=_rank)
         assert whole.text == best.text and whole.probability == pytest.approx(best.probability, abs=1e-4)
 

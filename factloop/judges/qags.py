@@ -107,7 +107,7 @@ def _batch(models: QagsModels, documents: Sequence[str], summaries: Sequence[str
     reader = models.answerer.seq2seq
     read = [pieces(window, text_room(reader)) for window in tokenise(reader, [documents[index] for index in asked])]
     questions = [[one.question for one in result[index].questions] for index in asked]
-    for index, answers in zip(asked, answer(models.answerer, read, questions, settings.answer_length, settings.none_margin), strict=True):
+    for index, answers in zip(asked, answer(models.answerer, read, questions, settings.answer_length), strict=True):
         pairs = zip(result[index].questions, answers, strict=True)
         whole = [replace(one, document=given.text, document_probability=given.probability) for one, given in pairs]
         broken = any(math.isnan(given.probability) for given in answers)
@@ -131,7 +131,6 @@ def ask(models: QagsModels, summaries: Sequence[str], settings: QagsSettings) ->
         [[window] for window in tokenise(models.answerer.seq2seq, summaries)],
         [[one.question for one in line] for line in proper],
         settings.answer_length,
-        settings.none_margin,
     )
     result: list[list[QagsQuestion] | str] = []
     for spans, line, questions, answers in zip(candidates, written, proper, given, strict=True):

@@ -78,13 +78,13 @@ def _scores(reader: Reader, texts: Sequence[TextWindow], questions: Sequence[lis
 
 @torch.inference_mode()
 def answer(
-    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, margin: float, rows: int = 64
+    reader: Reader, texts: Sequence[Sequence[TextWindow]], questions: Sequence[Sequence[str]], longest: int, rows: int = 64
 ) -> list[list[Answer]]:
     """The answer to each of the questions of each text, of at most `longest` tokens, from the window that is surest of it.
 
-    A window gives none where that is likelier than its best span by `margin` nats; there is none only where all windows
-    give none. Windows are of at most `text_room`; `rows` of them are read at once. A probability is not a number where
-    the model's scores are not.
+    A window gives none where that is likelier than its best span; there is none only where all windows give none.
+    Windows are of at most `text_room`; `rows` of them are read at once. A probability is not a number where the
+    model's scores are not.
     """
     seq2seq = reader.seq2seq
     tasks = [
@@ -99,7 +99,7 @@ def answer(
         part = tasks[begin : begin + rows]
         logp = _scores(reader, [window for _, _, window, _ in part], [ids for _, _, _, ids in part])
         for (index, number, window, _), line in zip(part, _spans(logp, longest), strict=True):
-            found[index][number].append(_read(window, margin, *line))
+            found[index][number].append(_read(window, *line))
     return [[max(options, key=_rank) for options in group] for group in found]
 
 
@@ -122,10 +122,10 @@ def _spans(logp: Tensor, longest: int) -> list[tuple[float, float, int, int]]:
     ]
 
 
-def _read(window: TextWindow, margin: float, none: float, best: float, first: int, last: int) -> Answer:
+def _read(window: TextWindow, none: float, best: float, first: int, last: int) -> Answer:
     if math.isnan(none) or math.isnan(best):
         return Answer(None, math.nan)
-    text = window.span(first, last) if best > none - margin else ""
+    text = window.span(first, last) if best > none else ""
     return Answer(text, math.exp(best)) if text else Answer(None, math.exp(none))
 
 
@@ -134,11 +134,15 @@ class ForeignQuestions:
 
     def __init__(self, passages: Sequence[dict[str, Any]]) -> None:
         self.passages = passages
+        self.places = [(index, number) for index, row in enumerate(passages) for number in range(len(row["questions"]))]
         self.naming: dict[str, list[tuple[int, int]]] = {}
-        for index, row in enumerate(passages):
-            for number, item in enumerate(row["questions"]):
-                for word in _named(item["question"]):
-                    self.naming.setdefault(word, []).append((index, number))
+        for place in self.places:
+            for word in _named(self._question(place)):
+                self.naming.setdefault(word, []).append(place)
+
+    def _question(self, place: tuple[int, int]) -> str:
+        question: str = self.passages[place[0]]["questions"][place[1]]["question"]
+        return question
 
     def draw(self, index: int) -> str | None:
         """A question for passage `index`, by torch's random numbers; a question about anything where none is about what it names."""
@@ -146,16 +150,11 @@ class ForeignQuestions:
         words = sorted(names & self.naming.keys())
         own = {item["question"] for item in self.passages[index]["questions"]}
         for attempt in range(2 * TRIES):
-            if words and attempt < TRIES:
-                places = self.naming[words[_below(len(words))]]
-                owner, number = places[_below(len(places))]
-            else:
-                owner = _below(len(self.passages))
-                number = _below(max(1, len(self.passages[owner]["questions"])))
-            if number >= len(self.passages[owner]["questions"]):
-                continue
-            question: str = self.passages[owner]["questions"][number]["question"]
-            if owner != index and question not in own and (attempt >= TRIES or _named(question) <= names):
+            about = words and attempt < TRIES
+            places = self.naming[words[_below(len(words))]] if about else self.places
+            place = places[_below(len(places))]
+            question = self._question(place)
+            if place[0] != index and question not in own and (not about or _named(question) <= names):
                 return question
         return None
 

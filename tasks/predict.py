@@ -78,7 +78,7 @@ class Generator(PythonModel):
             spans = extract_answers(self.model, windows, settings.answer_floor, settings.answer_length)
             return pd.DataFrame({"answers": [json.dumps([span.text for span in line]) for line in spans]})
         read = [pieces(window, text_room(self.model.seq2seq)) for window in windows]
-        given = answer(self.model, read, [[row["question"]] for row in rows], settings.answer_length, settings.none_margin)
+        given = answer(self.model, read, [[row["question"]] for row in rows], settings.answer_length)
         return pd.DataFrame({"answer": [one.text or "" for (one,) in given]})
 
 

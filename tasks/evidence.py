@@ -10,6 +10,7 @@ from typing import Any
 from mlflow.tracking import MlflowClient
 from prefect import task
 
+import mlflow
 from factloop.corpora.rows import Row
 from factloop.faults import kill_point
 
@@ -73,6 +74,7 @@ def trace_examples(done: Done) -> None:
     for row in rows:
         _trace(client, experiment, done.run_id, row)
         kill_point("trace:logged", done.name)
+    mlflow.flush_trace_async_logging()  # they are written by a thread of their own
     client.set_tag(done.run_id, TAG, str(len(rows)))
     if rows:
         client.delete_tag(done.run_id, TRACING)

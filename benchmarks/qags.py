@@ -28,12 +28,12 @@ from factloop.steps import base, judge, qags
 from tasks.profiles import load_profile
 
 TRAINING = {
-    "answer-extractor": {"steps": 150, "batch_size": 32, "learning_rate": 2e-3, "muon": 0.01},
+    "answer-extractor": {"steps": 300, "batch_size": 32, "learning_rate": 2e-3, "muon": 0.01},
     "question-generator": {"steps": 600, "batch_size": 48, "learning_rate": 2e-3, "muon": 0.01},
     "question-answerer": {"steps": 1600, "batch_size": 48, "learning_rate": 2e-3, "warmup": 50, "muon": 0.01},
 }
 UNANSWERABLE = 0.33
-SETTINGS = {"hypotheses": 4}
+SETTINGS = {"hypotheses": 3, "questions": 8}
 STEPS = {"answer-extractor": qags.train_extractor, "question-generator": qags.train_generator, "question-answerer": qags.train_answerer}
 
 

@@ -130,11 +130,12 @@ def test_candidates_are_tagged_spans_ranked_by_their_probability() -> None:
     window = tokenise(base(), ["Mara Velling moved to Oslo."])[0]
     count = len(window.offsets)
     tags = [[0.1, 0.8, 0.1], [0.1, 0.0, 0.9]] + [[1.0, 0.0, 0.0]] * (count - 2)
-    tags[window.find("Oslo")[0][0]] = [0.5, 0.5, 0.0]
+    tags[window.find("to")[0][0]] = [0.3, 0.6, 0.1]  # the next one begins an answer, so this one ends
+    tags[window.find("Oslo")[0][0]] = [0.2, 0.5, 0.3]
     found = _spans(window, tags, 0.02, 8)
-    assert [one.text for one in found] == ["Mara Velling", "Oslo"]
-    assert [one.probability for one in found] == pytest.approx([math.sqrt(0.8 * 0.9), 0.5])
-    assert [one.text for one in _spans(window, tags, 0.02, 1)] == ["Mara", "Oslo"]
+    assert [one.text for one in found] == ["Mara Velling", "to", "Oslo"]
+    assert [one.probability for one in found] == pytest.approx([math.sqrt(0.8 * 0.9), 0.6, 0.5])
+    assert [one.text for one in _spans(window, tags, 0.55, 1)] == ["Mara", "to"]
 
 
 @pytest.mark.unit

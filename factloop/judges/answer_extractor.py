@@ -40,7 +40,7 @@ def new_extractor(base: Seq2Seq, seed: int) -> Reader:
 def extract_answers(reader: Reader, texts: Sequence[TextWindow], floor: float, longest: int) -> list[list[Candidate]]:
     """Spans of each text, distinct, likeliest first, of at least probability `floor` and at most `longest` tokens.
 
-    A span begins where "begin" has at least `floor` and goes on as long as "inside" beats "outside". A span
+    A span begins where "begin" has at least `floor` and goes on as long as "inside" is likeliest. A span
     whose probability is not a number is given as it is, first.
     """
     seq2seq = reader.seq2seq
@@ -55,7 +55,7 @@ def _spans(window: TextWindow, shares: list[list[float]], floor: float, longest:
         product, last = shares[first][BEGIN], first
         if product < floor:
             continue
-        while last + 1 < min(count, first + longest) and shares[last + 1][INSIDE] > shares[last + 1][OUTSIDE]:
+        while last + 1 < min(count, first + longest) and shares[last + 1][INSIDE] == max(shares[last + 1]):
             last += 1
             product *= shares[last][INSIDE]
         text = window.span(first, last)

@@ -29,7 +29,7 @@ from factloop.statistics import auc_interval
 from tasks.environment import prepare
 from tasks.profiles import load_profile
 
-TRAINING = TrainingSettings(steps=4500, batch_size=32, learning_rate=2e-3, muon=0.01)
+TRAINING = TrainingSettings(steps=6000, batch_size=32, learning_rate=2e-3, muon=0.01)
 OTHERS = ("relation", "unsupported detail")
 
 

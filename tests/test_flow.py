@@ -193,7 +193,7 @@ def test_judges_are_calibrated_on_labels_and_their_card_is_with_the_model(smoke:
     assert result.returncode == 0, result.stderr[-3000:]
     assert re.search(r"unigrams +│ (1\.000|0\.9\d\d)", result.stdout)  # other documents share few words with a summary
     card = Path(re.search(r"card +(\S+)", result.stdout)[1]).read_text()  # type: ignore[index]
-    assert "quals_worst" in card and "_b_swap" in card and "<b>swap" not in card
+    assert "quals_worst" in card and "<th> b swap</th>" in card and "<b>swap" not in card
     found = clone.ask("""
 version = client.get_model_version_by_alias("smoke-qagen", "gate")
 run = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'calibrate' and tags.judge_keys LIKE '%'")

@@ -121,7 +121,7 @@ def show(story: Story) -> None:
     terminal.print(metric_table("Table question answering", story.tables, TABLE_METRICS))
     terminal.print(metric_table("Summaries, measured by the gate judges", story.summaries, SUMMARY_METRICS))
     for judge, gist in story.gists.items():
-        say(f"[bold]{judge}[/bold]  {gist}")
+        say(f"[bold]{judge}[/bold]  {gist or f'not calibrated: python -m flows.calibrate --profile {story.profile.name}'}")
     for pair, differences in story.differences.items():
         say(f"[bold]{pair}[/bold]  " + "   ".join(f"{name} {value}" for name, value in differences.items() if name != "quals_worst"))
     trained = [step for step in story.steps if not step.reused]

@@ -15,7 +15,7 @@ import sys
 from prefect import flow
 
 from tasks import base, parent
-from tasks.calibrate import write_card
+from tasks.calibrate import gists, write_card
 from tasks.console import Steps, metric_table
 from tasks.console import console as terminal
 from tasks.data import Data, reproduce
@@ -60,7 +60,7 @@ def ready_judges(
             judges[role][model] = steps.done(judge or train_judge(context, profile, data, origin, model, role))
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))
-    if examined:
+    if examined and None in gists(profile, judges["gate"]).values():  # a card of more labels stays
         write_card(profile, examined["gate"], judges["gate"])
     return judges, examined
 

@@ -98,11 +98,14 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
     return folder / "card.html"
 
 
-def gists(profile: Profile, judges: Mapping[str, Done]) -> dict[str, str]:
-    """How far each judge can be trusted, as its card says in a line."""
-    client, missing = MlflowClient(), f"not calibrated: python -m flows.calibrate --profile {profile.name}"
-    versions = {label: client.get_model_version(f"{profile.name}-{label}", str(judge.version)) for label, judge in judges.items()}
-    return {SCORE_OF[label]: version.tags.get(CARD, missing) for label, version in versions.items() if label in SCORE_OF}
+def gists(profile: Profile, judges: Mapping[str, Done]) -> dict[str, str | None]:
+    """How far each judge can be trusted, as the card of its version says in a line; None where it has no card."""
+    client = MlflowClient()
+    return {
+        SCORE_OF[label]: client.get_model_version(f"{profile.name}-{label}", str(judge.version)).tags.get(CARD)
+        for label, judge in judges.items()
+        if label in SCORE_OF
+    }
 
 
 SCORE_OF = {"qagen": "quals", "question-answerer": "qags", "factcc": "factcc"}

@@ -51,7 +51,7 @@ class Story:
     summaries: dict[str, Done]
     differences: dict[str, dict[str, Estimate]]
     gates: list[Gated]
-    gists: dict[str, str]
+    gists: dict[str, str | None]
     """How far each judge can be trusted."""
     report: Path = field(default_factory=Path)
 

@@ -206,7 +206,8 @@ print(json.dumps([version.description, version.tags["card"], sorted(f.path for f
     assert description == tag and "mine: AUC" in tag and files == ["card/card.html", "card/card.json"]
     assert traces == 20 and {"judge", "quals", "extract and ask", "compare"} <= set(spans)
     again = clone.retrain("smoke")
-    assert "mine: AUC" in again.stdout and clone.run("-m", "flows.calibrate", "--profile", "smoke").returncode == 0
+    assert "mine: AUC" in again.stdout, again.stdout[-3000:]
+    assert clone.run("-m", "flows.calibrate", "--profile", "smoke").returncode == 0
     path.write_text(path.read_text() + '{"document": "x", "summary": "y", "label": 2}\\n')
     refused = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
     assert refused.returncode == 2 and "mine.jsonl: row 25: field 'label' is 2" in refused.stderr

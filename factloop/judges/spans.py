@@ -60,7 +60,8 @@ def tokenise(seq2seq: Seq2Seq, texts: Sequence[str]) -> list[TextWindow]:
 
 def cut(window: TextWindow, start: int, end: int) -> TextWindow:
     """Tokens `start` to `end` - 1 of a window, and the end token."""
-    return TextWindow([*window.ids[:-1][start:end], window.ids[-1]], window.offsets[start:end], window.text)
+    offsets = window.offsets[start:end]
+    return TextWindow([*window.ids[start : start + len(offsets)], window.ids[-1]], offsets, window.text)
 
 
 def pieces(window: TextWindow, room: int) -> list[TextWindow]:

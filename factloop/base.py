@@ -7,7 +7,6 @@ copy and to fill gaps, by denoising as in BART (Lewis et al. 2020): spans replac
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,13 +27,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from .pretrained import CheckpointMissing, locate
 from .seq2seq import MASK, SPECIALS, Seq2Seq
 from .settings import Network, TrainingSettings, Window
 from .training import Progress, fit, likelihood
-
-
-class CheckpointMissing(ValueError):
-    """Pretrained weights that are neither here nor to be had."""
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -140,20 +136,6 @@ def denoise(base: Seq2Seq, texts: Sequence[str], settings: TrainingSettings, see
         return {"loss": likelihood(logits, target, base.pad, settings.label_smoothing)}
 
     fit(base.model, loss, list(enumerate(rows)), [len(row) for row in rows], settings, seed, checkpoints, progress)
-
-
-def locate(checkpoint: str) -> str:
-    """A folder, a hub name, or `package:<module>/<folder>` for weights that came with pip."""
-    if not checkpoint.startswith("package:"):
-        return checkpoint
-    module, _, inside = checkpoint.removeprefix("package:").partition("/")
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise CheckpointMissing(
-            f"the weights come with the pip package {module.replace('_', '-')}, which is not installed: "
-            f"run `make retrain PROFILE=<profile>`, which installs it, or set base.start.checkpoint to a folder or hub name"
-        )
-    return str(Path(found.origin).parent / inside)
 
 
 @contextmanager

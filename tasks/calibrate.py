@@ -39,9 +39,7 @@ def labelled_data(profile: Profile) -> tuple[str, str]:
 @task(task_run_name="calibrate")
 def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges: Mapping[str, Done]) -> Done:
     """How far the judges agree with people."""
-    from factloop.steps import judge
-
-    return once(context, "calibrate", judge.agree, config=judge_settings(profile), inputs={**judges, "labelled": labelled})
+    return once(context, "calibrate", "factloop.steps.judge:agree", config=judge_settings(profile), inputs={**judges, "labelled": labelled})
 
 
 def rows_of(metrics: Mapping[str, float], by_error: bool = False) -> Table:

@@ -12,7 +12,7 @@ from factloop.settings import TrainingSettings
 from factloop.world import VERSION
 
 from .data import Data
-from .memo import Context, Done, Step, once, recall_version
+from .memo import Context, Done, once, recall_version
 from .profiles import Profile, ProfileError, WorldData
 from .serving import Served, aliased
 
@@ -54,19 +54,17 @@ def gate_judges(profile: Profile) -> Judges:
     return {model: judge for model, judge in found.items() if judge}
 
 
-def _training(profile: Profile, model: str) -> tuple[Step, TrainingSettings | None, str, dict[str, str], tuple[str, ...]]:
+def _training(profile: Profile, model: str) -> tuple[str, TrainingSettings | None, str, dict[str, str], tuple[str, ...]]:
     """The step that trains a model, its settings, its data, and an example and the columns of what it serves."""
-    from factloop.steps import factcc, qagen, qags
-
     settings, asked, read = profile.judges.qags_models, "questions.train", {"text": EXAMPLE}
     pair = {"document": EXAMPLE, "summary": EXAMPLE}
     own: TrainingSettings | None = getattr(settings, model.replace("-", "_"), None)
     return {
-        "qagen": (qagen.train, profile.judges.qagen, asked, {"passage": EXAMPLE}, ("question", "answer")),
-        "answer-extractor": (qags.train_extractor, own, asked, read, ("answers",)),
-        "question-generator": (qags.train_generator, own, asked, read | {"answer": "1984"}, ("question",)),
-        "question-answerer": (qags.train_answerer, own, asked, read | {"question": ASKED}, ("answer",)),
-        "factcc": (factcc.train, profile.judges.factcc_model, "claims", pair, ("correct", "sentences")),
+        "qagen": ("factloop.steps.qagen:train", profile.judges.qagen, asked, {"passage": EXAMPLE}, ("question", "answer")),
+        "answer-extractor": ("factloop.steps.qags:train_extractor", own, asked, read, ("answers",)),
+        "question-generator": ("factloop.steps.qags:train_generator", own, asked, read | {"answer": "1984"}, ("question",)),
+        "question-answerer": ("factloop.steps.qags:train_answerer", own, asked, read | {"question": ASKED}, ("answer",)),
+        "factcc": ("factloop.steps.factcc:train", profile.judges.factcc_model, "claims", pair, ("correct", "sentences")),
     }[model]  # fmt: skip
 
 
@@ -86,11 +84,9 @@ def train_judge(context: Context, profile: Profile, data: Data, base: Done, mode
 @task(task_run_name="judge-{role}")
 def examine(context: Context, profile: Profile, data: Data, judges: Judges, role: Role) -> Done:
     """On the world: how well the judges tell planted errors from clean summaries."""
-    from factloop.steps import judge
-
     assert isinstance(profile.data.source, WorldData)
     return once(
-        context, f"judge-{role}", judge.examine,
+        context, f"judge-{role}", "factloop.steps.judge:examine",
         config={
             **judge_settings(profile), "world_seed": profile.data.source.seed, "world_version": VERSION,
             "examples": profile.test_examples, "errors_each": max(1, profile.test_examples // 3), "seed": profile.seed,

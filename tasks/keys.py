@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,17 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in SHAPING_LIBRARIES}
 
 
-def run_key(step: Callable[..., Any], config: Mapping[str, Any], inputs: Mapping[str, str], device: str) -> dict[str, Any]:
+def run_key(step: str, config: Mapping[str, Any], inputs: Mapping[str, str], device: str) -> dict[str, Any]:
     """The parts of a step's key and the key itself, under `key`.
 
-    `config` is resolved and holds the seed; `inputs` are digests of data and models. Parts are
+    `step` is "module:function"; `config` is resolved and holds the seed; `inputs` are digests of data and models. Parts are
     kept beside the key so that a changed key can be explained.
     """
     parts: dict[str, Any] = {
-        "step": f"{step.__module__}.{step.__qualname__}",
+        "step": step,
         "config": dict(config),
         "inputs": dict(inputs),
-        "code": code_digest(step.__module__),
+        "code": code_digest(step.partition(":")[0]),
         "device": f"{device.split(':')[0]} float32",
         "libraries": library_versions(),
     }

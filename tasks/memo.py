@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -28,9 +29,6 @@ from .environment import STATE
 from .keys import digest, file_digest, folder_digests, run_key
 from .record import Damaged, RunProgress, artifact_folder, describe, flat_metrics, record
 from .serving import Served
-
-Step = Callable[..., dict[str, Any]]
-"""A library step: (config, inputs, out, progress) -> metrics, numbers or {value, low, high}."""
 
 
 @dataclass(frozen=True)
@@ -146,18 +144,18 @@ def _why_not_reused(client: MlflowClient, context: Context, name: str, parts: Ma
 def once(
     context: Context,
     name: str,
-    step: Step,
+    step: str,
     config: Mapping[str, Any],
     inputs: Mapping[str, Done | tuple[str, str]],
     served: Served | None = None,
 ) -> Done:
     """Run a library step once for its key and record it as a child run of the parent.
 
+    `step` is the name of its function, "module:function", which is loaded only to be run:
+    (config, inputs, out, checkpoints, progress) -> metrics, numbers or {value, low, high}.
     `inputs` are earlier steps, or (path, digest) of data. `served` says how the model that the
     step leaves in `out/model` is logged and under which name it is registered.
     """
-    import torch
-
     client = MlflowClient()
     paths = {label: Path(value.path if isinstance(value, Done) else value[0]) for label, value in inputs.items()}
     digests = {label: value.digest if isinstance(value, Done) else value[1] for label, value in inputs.items()}
@@ -181,10 +179,10 @@ def once(
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        torch.set_num_threads(context.threads)
+        run_step = load(step, context.threads)
         started = time.perf_counter()
         try:
-            metrics = step(
+            metrics = run_step(
                 config={**config, "device": context.device},
                 inputs=paths, out=out, checkpoints=work / "checkpoints",
                 progress=RunProgress(name, client, run_id),
@@ -206,6 +204,15 @@ def once(
         kill_point("step:kept", name)
         shutil.rmtree(work, ignore_errors=True)
         return done
+
+
+def load(step: str, threads: int) -> Callable[..., dict[str, Any]]:
+    """The function of a step, and torch with it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    function: Callable[..., dict[str, Any]] = resolve_name(step)
+    return function
 
 
 def _start(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> Run:

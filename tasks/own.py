@@ -85,8 +85,6 @@ def _find_model(profile: Profile, kind: Kind, name: str) -> tuple[str, Done]:
 
 @task(task_run_name="evaluate")
 def judge_rows(own: Own) -> Done:
-    from factloop.steps import own as steps
-
     profile = own.profile
     tags = {"profile": profile.name, "data_version": own.rows[1], "git_commit": git("rev-parse", "HEAD"), "model": own.writer}
     tags |= {"judge_keys": judge_keys(own.judges)} if own.judges else {}
@@ -95,8 +93,8 @@ def judge_rows(own: Own) -> Done:
     if own.model:
         inputs["model"] = own.model
     if own.kind == "tables":
-        return once(context, "evaluate", steps.evaluate_answers, config={}, inputs=inputs)
-    return once(context, "evaluate", steps.evaluate_summaries, config=judge_settings(profile), inputs=inputs)
+        return once(context, "evaluate", "factloop.steps.own:evaluate_answers", config={}, inputs=inputs)
+    return once(context, "evaluate", "factloop.steps.own:evaluate_summaries", config=judge_settings(profile), inputs=inputs)
 
 
 def harmless(text: str) -> str:

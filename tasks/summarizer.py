@@ -21,10 +21,8 @@ def _served(training: str) -> Served:
 
 @task(task_run_name="summarizer-mle")
 def train_likelihood(context: Context, profile: Profile, data: Data, base: Done) -> Done:
-    from factloop.steps import summarizer
-
     return once(
-        context, "summarizer-mle", summarizer.train_likelihood,
+        context, "summarizer-mle", "factloop.steps.summarizer:train_likelihood",
         config={"training": profile.summarizer.likelihood.__dict__, "seed": profile.seed},
         inputs={"base": base, "summaries": data["summaries.train"]},
         served=_served("mle"),
@@ -33,10 +31,8 @@ def train_likelihood(context: Context, profile: Profile, data: Data, base: Done)
 
 @task(task_run_name="candidates")
 def sample_candidates(context: Context, profile: Profile, data: Data, model: Done) -> Done:
-    from factloop.steps import summarizer
-
     return once(
-        context, "candidates", summarizer.sample_candidates,
+        context, "candidates", "factloop.steps.summarizer:sample_candidates",
         config=profile.summarizer.candidates.model_dump() | {"seed": profile.seed},
         inputs={"model": model, "summaries": data["summaries.train"]},
     )  # fmt: skip
@@ -44,10 +40,8 @@ def sample_candidates(context: Context, profile: Profile, data: Data, model: Don
 
 @task(task_run_name="scores")
 def score_candidates(context: Context, profile: Profile, candidates: Done, judges: Judges) -> Done:
-    from factloop.steps import summaries
-
     return once(
-        context, "scores", summaries.score_candidates,
+        context, "scores", "factloop.steps.summaries:score_candidates",
         config=judge_settings(profile) | {"score": profile.summarizer.score, "seed": profile.seed},
         inputs={**judges, "candidates": candidates},
     )  # fmt: skip
@@ -58,13 +52,11 @@ def train_contrastive(context: Context, profile: Profile, model: Done, scores: D
     """`contrastive`, or `positive-only`: the same without S-."""
     from dataclasses import asdict
 
-    from factloop.steps import summarizer
-
     contrast: dict[str, Any] = asdict(profile.summarizer.contrast)
     if training == "positive-only":
         contrast["negative_weight"] = 0.0
     return once(
-        context, f"summarizer-{training}", summarizer.train_contrastive,
+        context, f"summarizer-{training}", "factloop.steps.summarizer:train_contrastive",
         config={"contrast": contrast, "seed": profile.seed},
         inputs={"model": model, "scores": scores},
         served=_served(training),
@@ -73,10 +65,8 @@ def train_contrastive(context: Context, profile: Profile, model: Done, scores: D
 
 @task(task_run_name="evaluate-{model.name}")
 def evaluate(context: Context, profile: Profile, data: Data, model: Done, judges: Judges) -> Done:
-    from factloop.steps import summaries
-
     return once(
-        context, f"evaluate-{model.name}", summaries.evaluate,
+        context, f"evaluate-{model.name}", "factloop.steps.summaries:evaluate",
         config={
             **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
             "examples": profile.test_examples, "seed": profile.seed,

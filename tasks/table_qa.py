@@ -24,10 +24,8 @@ SENTENCE_EXAMPLE = {"sentence": "Mara Velling coached the Hawks.", "entries": js
 
 @task(task_run_name="table-question-generator")
 def train_question_generator(context: Context, profile: Profile, data: Data, base: Done) -> Done:
-    from factloop.steps import tables
-
     return once(
-        context, "table-question-generator", tables.train_question_generator,
+        context, "table-question-generator", "factloop.steps.tables:train_question_generator",
         config={"training": profile.tables.question_generator.__dict__, "seed": profile.seed},
         inputs={"base": base, "questions": data["questions.train"]},
         served=Served("table-question-generator", SENTENCE_EXAMPLE, ("question",), {}, ("champion",)),
@@ -37,10 +35,8 @@ def train_question_generator(context: Context, profile: Profile, data: Data, bas
 @task(task_run_name="written-questions")
 def write_questions(context: Context, profile: Profile, data: Data, generator: Done) -> Done:
     """Questions for the mined sentences, under contract before anything trains on them."""
-    from factloop.steps import tables
-
     done = once(
-        context, "written-questions", tables.write_questions,
+        context, "written-questions", "factloop.steps.tables:write_questions",
         config={"seed": profile.seed, "check": profile.tables.check_questions}, inputs={"generator": generator, "mined": data["mined"]},
     )  # fmt: skip
     path = Path(done.path) / "questions.jsonl"
@@ -53,10 +49,8 @@ def write_questions(context: Context, profile: Profile, data: Data, generator: D
 
 @task(task_run_name="table-qa-pretraining")
 def pretrain(context: Context, profile: Profile, data: Data, base: Done, written: Done) -> Done:
-    from factloop.steps import tables
-
     return once(
-        context, "table-qa-pretraining", tables.pretrain,
+        context, "table-qa-pretraining", "factloop.steps.tables:pretrain",
         config={"training": profile.tables.pretraining.__dict__, "seed": profile.seed},
         inputs={"base": base, "long": written.file("questions.jsonl"), "short": data["short_questions"]},
     )  # fmt: skip
@@ -65,10 +59,8 @@ def pretrain(context: Context, profile: Profile, data: Data, base: Done, written
 @task(task_run_name="table-qa{suffix}")
 def fine_tune(context: Context, profile: Profile, data: Data, start: dict[str, Done], suffix: str = "") -> Done:
     """From the pretrained model, or the base; the same questions, steps and seed either way."""
-    from factloop.steps import tables
-
     return once(
-        context, f"table-qa{suffix}", tables.fine_tune,
+        context, f"table-qa{suffix}", "factloop.steps.tables:fine_tune",
         config={
             "training": profile.tables.fine_tuning.__dict__, "seed": profile.seed,
             "examples": profile.tables.fine_tuning_examples,
@@ -80,10 +72,8 @@ def fine_tune(context: Context, profile: Profile, data: Data, start: dict[str, D
 
 @task(task_run_name="evaluate-{model.name}")
 def evaluate(context: Context, profile: Profile, data: Data, model: Done) -> Done:
-    from factloop.steps import tables
-
     return once(
-        context, f"evaluate-{model.name}", tables.evaluate,
+        context, f"evaluate-{model.name}", "factloop.steps.tables:evaluate",
         config={"examples": profile.test_examples, "seed": profile.seed},
         inputs={"model": model, "questions": data["table_questions.test"]},
     )  # fmt: skip

@@ -45,8 +45,7 @@ def test_a_comment_changes_nothing_and_a_callee_does(tmp_path: Path) -> None:
 
 
 def test_each_part_of_a_key_counts() -> None:
-    from factloop.steps.tables import evaluate, pretrain
-
+    pretrain, evaluate = "factloop.steps.tables:pretrain", "factloop.steps.tables:evaluate"
     key = run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"]
     assert run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"] == key
     others = [

@@ -18,8 +18,8 @@ from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
-from factloop.judges.overlap import overlap_features
-from factloop.judges.text import bleu, bleu_statistics, rouge
+from factloop.metrics.overlap import overlap_features
+from factloop.metrics.text import bleu, bleu_statistics, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
 from factloop.steps.tables import inverted

@@ -17,10 +17,10 @@ import pytest
 
 from factloop import java
 from factloop.java import JavaFailed
-from factloop.judges.text import bleu, bleu_statistics, rouge
+from factloop.metrics.text import bleu, bleu_statistics, rouge
 from factloop.statistics import compare_examples, interval
 
-meteor_module = importlib.import_module("factloop.judges.meteor")  # its name is the function's too
+meteor_module = importlib.import_module("factloop.metrics.meteor")  # its name is the function's too
 meteor, meteor_statistics = meteor_module.meteor, meteor_module.meteor_statistics
 MIRROR = os.environ.get("DATA_MIRROR")
 STRANGE = ["two\nlines\r\nand\rmore", "a ||| b", "|||", "EVAL ||| 1 2", "日本語 テスト", "مرحبا بالعالم", "x\u2028y\u2029z\x85w\x0cv", "<a href='b c'>d</a>",
@@ -112,7 +112,7 @@ def test_a_java_that_is_not_there_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 def test_no_java_outlives_a_caller_that_is_killed() -> None:
     code = """
 import time
-from factloop.judges.meteor import meteor_statistics, scorer
+from factloop.metrics.meteor import meteor_statistics, scorer
 meteor_statistics(["a"], ["a"])
 print(scorer().process.pid, flush=True)
 time.sleep(600)"""

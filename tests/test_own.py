@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from factloop.corpora.own import read_own
 from factloop.corpora.rows import BadRow
-from factloop.judges.overlap import marked_words
+from factloop.metrics.overlap import marked_words
 from factloop.steps.own import evaluate_answers
 from tests.conftest import Clone
 from tests.test_training import Quiet

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from factloop.judges.overlap import overlap_features
+from factloop.metrics.overlap import overlap_features
 from factloop.statistics import auc
 from factloop.steps.judge import planted
 from factloop.world import VERSION

@@ -3,13 +3,11 @@
 In: lists of strings (documents, summaries, references). Out: a score and its evidence for each.
 """
 
+from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, overlap_features, rouge
 from .factcc import FactCC, factcc
-from .meteor import meteor, meteor_statistics
-from .overlap import overlap_features
 from .qagen import train_qagen
 from .qags import Qags, QagsModels, qags
 from .quals import Quals, QualsPair, ask, quals, quals_stream
-from .text import bleu, bleu_statistics, rouge
 
 __all__ = [
     "FactCC",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics import bleu, meteor
 from .bootstrap import Estimate, paired_difference
 
 LOWER_IS_BETTER = {"hallucination_rate"}
@@ -22,8 +23,6 @@ def compare_examples(candidate: Sequence[dict[str, Any]], other: Sequence[dict[s
     if ids[0] != ids[1]:
         differing = sum(a != b for a, b in zip(*ids, strict=False)) + abs(len(ids[0]) - len(ids[1]))
         raise ValueError(f"not the same test examples: {len(ids[0])} against {len(ids[1])}, {differing} of them differ")
-    from ..judges import bleu, meteor
-
     found: dict[str, Estimate] = {}
     for name in candidate[0]["scores"]:
         sides = np.array([[row["scores"].get(name) for row in rows] for rows in (candidate, other)], dtype=float)

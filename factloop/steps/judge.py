@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..corpora.rows import Row, read_rows, write_rows
-from ..judges.overlap import overlap_features
+from ..metrics import overlap_features
 from ..statistics import (
     Estimate,
     accuracy_interval,

@@ -16,10 +16,8 @@ import numpy as np
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
-from ..judges.meteor import meteor, meteor_statistics
-from ..judges.overlap import marked_words, overlap_features
 from ..judges.quals import AGGREGATES
-from ..judges.text import bleu, bleu_statistics, rouge
+from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, overlap_features, rouge
 from ..seq2seq import Seq2Seq
 from ..statistics import interval
 from ..tables.model import TableQA

@@ -10,9 +10,7 @@ import numpy as np
 
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search
-from ..judges.meteor import meteor, meteor_statistics
-from ..judges.overlap import marked_words
-from ..judges.text import bleu, bleu_statistics, rouge
+from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings
 from ..statistics import interval

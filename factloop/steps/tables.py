@@ -10,8 +10,7 @@ from typing import Any
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
-from ..judges.meteor import meteor, meteor_statistics
-from ..judges.text import bleu, bleu_statistics, rouge
+from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval

@@ -27,13 +27,6 @@ from factloop.statistics import interval
 from factloop.steps import base, judge, qags
 from tasks.profiles import load_profile
 
-TRAINING = {
-    "answer-extractor": {"steps": 300, "batch_size": 32, "learning_rate": 2e-3, "muon": 0.01},
-    "question-generator": {"steps": 600, "batch_size": 48, "learning_rate": 2e-3, "muon": 0.01},
-    "question-answerer": {"steps": 1600, "batch_size": 48, "learning_rate": 2e-3, "warmup": 50, "muon": 0.01},
-}
-UNANSWERABLE = 0.33
-SETTINGS = {"hypotheses": 3, "questions": 8}
 STEPS = {"answer-extractor": qags.train_extractor, "question-generator": qags.train_generator, "question-answerer": qags.train_answerer}
 
 
@@ -58,14 +51,16 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
         return metrics
 
     run("base", base.train, profile.base.model_dump(), data | {"tables": data["table_questions"]})
+    assert profile.judges.qags_models
     models = {name: folder / name / "model" for name in STEPS}
     for name, step in STEPS.items():
         # The answerer goes on from the generator, which has learned already to tell who did what.
         start = models["question-generator"] if name == "question-answerer" else folder / "base" / "model"
-        config = {"training": TRAINING[name], "unanswerable": UNANSWERABLE}
+        training = getattr(profile.judges.qags_models, name.replace("-", "_")).__dict__
+        config = {"training": training, "unanswerable": profile.judges.qags_models.unanswerable}
         run(name, step, config, {"base": start, "questions": data["questions"]})
     examination = {
-        "qags": SETTINGS, "world_seed": profile.data.source.seed,
+        "qags": profile.judges.qags.__dict__, "world_seed": profile.data.source.seed,
         "examples": profile.test_examples, "errors_each": profile.test_examples // 3,
     }  # fmt: skip
     metrics = run("examination", judge.examine, examination, models | {"summaries": split / "summaries.test.jsonl"})
@@ -87,9 +82,6 @@ def main() -> int:
         "command": " ".join(["python -m benchmarks.qags", *sys.argv[1:]]),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {processor()}",
-        "training": TRAINING,
-        "unanswerable": UNANSWERABLE,
-        "settings": SETTINGS,
         "seeds": seeds,
         "over_seeds": {name: {"mean": interval(values).value, "least": min(values), "most": max(values)} for name, values in over.items()},
     }

@@ -1,6 +1,6 @@
 """Train FactCC on the world's claims from several seeds, and measure it on errors planted in test summaries.
 
-    python -m benchmarks.factcc                      # a base, three judges, the test documents
+    python -m benchmarks.factcc                      # by seed a base, a question generator, the judge; the test documents
     python -m benchmarks.factcc --part validation    # to choose settings by; the test is for once
 
 Reports for each seed, and as the mean of the seeds, the AUC of telling clean from planted for the
@@ -16,7 +16,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,10 @@ from typing import Any
 from benchmarks.run import ROOT, processor
 from factloop.claims import KINDS
 from factloop.corpora.rows import read_rows
-from factloop.settings import TrainingSettings
 from factloop.statistics import auc_interval
 from tasks.environment import prepare
 from tasks.profiles import load_profile
 
-TRAINING = TrainingSettings(steps=6000, batch_size=32, learning_rate=2e-3, muon=0.01)
 OTHERS = ("relation", "unsupported detail")
 
 
@@ -46,7 +43,8 @@ def measure(examples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in examples[0]["scores"]:
         scores = {kind: [row["scores"][name] for row in examples if row["error"] == kind] for kind in (None, *KINDS, *OTHERS)}
-        pooled = {"made": [score for kind in KINDS for score in scores[kind]]} | {kind: scores[kind] for kind in (*KINDS, *OTHERS)}
+        pooled = {label: [score for kind in kinds for score in scores[kind]] for label, kinds in (("made", KINDS), ("not made", OTHERS))}
+        pooled |= {kind: scores[kind] for kind in (*KINDS, *OTHERS)}
         found[name] = {kind: asdict(auc_interval(scores[None], wrong)) for kind, wrong in pooled.items() if wrong}
     return found
 
@@ -60,43 +58,39 @@ def main() -> None:
     prepare()  # before torch, which reads some of it
     import torch
 
-    from factloop.steps import base, factcc, judge
+    from factloop.steps import base, factcc, judge, qags
 
     profile = load_profile("world")
+    assert profile.judges.factcc_model and profile.judges.qags_models
     torch.set_num_threads(profile.threads)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "claims@world"], cwd=ROOT, check=True)
-    data, work = ROOT / "data" / "world", options.work
-    if not (work / "base" / "model").exists():
-        files = {name: data / "split" / f"{name}.train.jsonl" for name in ("summaries", "questions")}
-        config = profile.base.model_dump() | {"seed": profile.seed, "device": "cpu"}
-        base.train(
-            config,
-            files | {"tables": data / "split" / "table_questions.train.jsonl"},
-            work / "base",
-            work / "base-checkpoints",
-            Named("base"),
-        )
+    data, settings = ROOT / "data" / "world", profile.judges
+    files = {name: data / "split" / f"{name}.train.jsonl" for name in ("summaries", "questions")}
     result: dict[str, Any] = {}
     for seed in options.seeds:
-        out, started, seconds = work / f"seed-{seed}", time.perf_counter(), None
-        if not (out / "model").exists():
-            config = {"training": asdict(TRAINING), "seed": seed, "device": "cpu"}
-            inputs = {"base": work / "base" / "model", "claims": data / "claims" / "claims.jsonl"}
-            factcc.train(config, inputs, out, work / f"seed-{seed}-checkpoints", Named(f"factcc-{seed}"))
-            seconds = round(time.perf_counter() - started)
+        work = options.work / str(seed)
+
+        def train(name: str, step: Any, config: dict[str, Any], inputs: dict[str, Path], work: Path = work, seed: int = seed) -> Path:
+            if not (work / name / "model").exists():
+                config |= {"seed": seed, "device": "cpu"}
+                step(config, inputs, work / name, work / "checkpoints" / name, Named(f"{name} {seed}"))
+            return work / name / "model"
+
+        start = train("base", base.train, profile.base.model_dump(), files | {"tables": data / "split" / "table_questions.train.jsonl"})
+        config = {"training": asdict(settings.qags_models.question_generator)}
+        start = train("question-generator", qags.train_generator, config, {"base": start, "questions": files["questions"]})
+        config = {"training": asdict(settings.factcc_model)}
+        model = train("factcc", factcc.train, config, {"base": start, "claims": data / "claims" / "claims.jsonl"})
         config = {
-            "factcc": {},
-            "world_seed": profile.data.source.seed,
-            "examples": profile.test_examples,
-            "errors_each": profile.test_examples // 3,
-            "device": "cpu",
-        }
-        inputs = {"factcc": out / "model", "summaries": data / "split" / f"summaries.{options.part}.jsonl"}
-        judge.examine(config, inputs, out, out / f"judged-{options.part}", Named("examine"))
-        result[f"seed {seed}"] = {"seconds": seconds, "auc": measure(list(read_rows(out / "examples.jsonl")))}
-        print(
-            seed, seconds, {kind: round(found["value"], 3) for kind, found in result[f"seed {seed}"]["auc"]["factcc"].items()}, flush=True
-        )
+            "factcc": {}, "world_seed": profile.data.source.seed, "device": "cpu",
+            "examples": profile.test_examples, "errors_each": profile.test_examples // 3,
+        }  # fmt: skip
+        out = work / f"judged-{options.part}"
+        inputs = {"factcc": model, "summaries": data / "split" / f"summaries.{options.part}.jsonl"}
+        judge.examine(config, inputs, out, out / "kept", Named("examine"))
+        found = measure(list(read_rows(out / "examples.jsonl")))
+        result[f"seed {seed}"] = {"auc": found}
+        print(seed, {kind: round(auc["value"], 3) for kind, auc in found["factcc"].items()}, flush=True)
     each = [found["auc"] for found in result.values()]
     means = {
         name: {kind: sum(auc[name][kind]["value"] for auc in each) / len(each) for kind in each[0][name]}
@@ -105,7 +99,7 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     written = {
         "command": f"python -m benchmarks.factcc {' '.join(sys.argv[1:])}".strip(), "commit": commit, "part": options.part,
-        "machine": f"{os.cpu_count()} cores, {processor()}", "training": asdict(TRAINING), "mean of seeds": means, "seeds": result,
+        "machine": f"{os.cpu_count()} cores, {processor()}", "training": asdict(settings.factcc_model), "mean of seeds": means, "seeds": result,
     }  # fmt: skip
     path = ROOT / "benchmarks" / "results" / ("factcc.json" if options.part == "test" else "factcc-validation.json")
     path.write_text(json.dumps(written, indent=1) + "\n")

@@ -55,8 +55,8 @@ def ready_judges(
         found = {model: None if replace else find_judge(profile, model, role) for model in wanted(profile, role)}
         judges[role] = {}
         for model, judge in found.items():
-            # The answerer goes on from the generator, which has learned who did what: half the steps that it needs from the base.
-            origin = judges[role]["question-generator"] if model == "question-answerer" else start
+            # These go on from the generator, which has learned who did what: half the steps that they need from the base.
+            origin = judges[role].get("question-generator", start) if model in ("question-answerer", "factcc") else start
             judges[role][model] = steps.done(judge or train_judge(context, profile, data, origin, model, role))
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))

@@ -6,7 +6,7 @@
 
 `export` writes a page and a CSV form for each rater into mystudy/for-raters, and mystudy/key.json, which says
 which summary is whose: keep that from the raters. `read` says how often the first was better, and records it with
-both evaluations in MLflow. See docs/study.md.
+both evaluations in MLflow. Both take seconds and are a person's to start, so there is no Prefect flow. See docs/study.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from prefect import flow
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,7 +25,6 @@ from tasks.console import console as terminal
 from tasks.console import say
 from tasks.failures import told
 from tasks.parent import make_store
-from tasks.server import prefect_api
 from tasks.study import FOR_RATERS, KEY, NoStudy, Study, make_study, read_study, write_study
 from tasks.study_results import cells, check_runs, record_study, results_of
 
@@ -41,19 +39,12 @@ def export(options: argparse.Namespace) -> None:
     say(f"keep    {escape(str(options.out / KEY))}: it says which summary is whose")
 
 
-@flow(name="study", flow_run_name="study-{study.id}", validate_parameters=False)
-def record(study: Study, answers: Mapping[int, Verdicts], files: list[Path]) -> Path:
-    return record_study(study, answers, files)
-
-
 def read(options: argparse.Namespace) -> None:
     study = read_study(options.folder)
     answers = read_answers(options.answers, study.id, study.sheets)
     make_store()
     check_runs(study)
-    with prefect_api():
-        path = record(study, answers, options.answers)
-    show(study, answers, path)
+    show(study, answers, record_study(study, answers, options.answers))
 
 
 def show(study: Study, answers: Mapping[int, Verdicts], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +14,6 @@ import numpy as np
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from prefect import task
 
 from factloop.statistics import Estimate
 from factloop.statistics.study import VERDICTS, Outcome, SignTest, outcome
@@ -66,9 +66,11 @@ def cells(said: Outcome) -> dict[str, str]:
     return {**shares, **tests, "kappa": str(said.kappa) if said.kappa else "not available"}
 
 
-@task(task_run_name="record-study")
 def record_study(study: Study, answers: Mapping[int, Verdicts], files: Sequence[Path]) -> Path:
-    """Log what was found with both evaluations, the same answers once however often they are read; returns the page's path."""
+    """Log what was found with both evaluations, the same answers once however often they are read; returns the page's path.
+
+    `files` are those that the answers were read from, in their order.
+    """
     results = results_of(study, answers)
     given = digest([study.id, {str(rater): answers[rater] for rater in sorted(answers)}])[:12]
     name = f"{study.id}-{given}"
@@ -78,14 +80,15 @@ def record_study(study: Study, answers: Mapping[int, Verdicts], files: Sequence[
     save_page(
         folder / "study.json", json.dumps(told | {"axes": {axis: asdict(said) for axis, said in results.items()}}, indent=1), "study.json"
     )
+    for rater, file in zip(answers, files, strict=True):
+        shutil.copyfile(file, folder / f"rater-{rater}.csv")
     client = MlflowClient()
     with lease(f"study-{study.id}", wait=60):
         for second, side in enumerate(study.rated):
             other = study.rated[1 - second].name
             metrics = metrics_of(study, results, len(answers), bool(second))
             _log_once(client, side.run, f"study.{study.id}", given, metrics, other)
-            for path in (folder / "study.html", folder / "study.json", *files):
-                client.log_artifact(side.run, str(path), f"study/{name}")
+            client.log_artifacts(side.run, str(folder), f"study/{name}")
     return folder / "study.html"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import json
 import re
 import subprocess
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import pytest
 from factloop.corpora.rows import BadRow
 from factloop.statistics.study import fleiss_kappa, majority, outcome, sign_test
 from factloop.study import AXES, blind_pairs, read_answers, sheets
-from tasks.study import NoStudy, Rated, Study, rater_page, read_study, write_study
+from tasks.study import NoStudy, Rated, Study, read_study, write_study
+from tests.browser import Browser
 from tests.conftest import Clone
 
 SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="window.alerted = 1">"\'&'
 
 # Statistics
 
@@ -219,7 +220,9 @@ def save(path: Path, rows: list[list[str]], **options: Any) -> Path:
 @pytest.mark.unit
 def test_answers_are_read_back_as_they_were_meant_whoever_stood_first(tmp_path: Path) -> None:
     study = small_study()
-    meant = {pair.id: {"consistency": 0, "informativeness": 1, "grammar": None if place % 2 else 0} for place, pair in enumerate(study.pairs)}
+    meant = {
+        pair.id: {"consistency": 0, "informativeness": 1, "grammar": None if place % 2 else 0} for place, pair in enumerate(study.pairs)
+    }
     files = [answers(tmp_path / f"{r}.csv", study, r, lambda pair, axis: meant[pair][axis]) for r in (1, 2)]
     found = read_answers(files, study.id, study.sheets)
     expected = {pair: {axis: {0: 1, 1: -1, None: 0}[place] for axis, place in said.items()} for pair, said in meant.items()}  # type: ignore[index]
@@ -285,3 +288,127 @@ def test_two_files_of_one_rater_and_semicolons_are_refused(tmp_path: Path) -> No
         save(files[1], list(csv.reader(stream)), delimiter=";")
     with pytest.raises(BadRow, match="b.csv: row 1: there is no column 'study'; its fields are parted by semicolons"):
         read_answers(files[1:], study.id, study.sheets)
+
+
+@pytest.mark.unit
+def test_a_person_fills_the_page_in_by_keyboard_goes_away_and_comes_back(tmp_path: Path) -> None:
+    study = small_study()
+    write_study(study, tmp_path / "s")
+    page = tmp_path / "s" / "for-raters" / "rater-1.html"
+    with Browser(tmp_path) as browser:
+        browser.open(page)
+        assert browser.ask("document.querySelectorAll('article:not([hidden])').length") == 1
+        browser.press("120n" * 5 + "1")  # five documents, and one count of the sixth
+        browser.open(page)
+        assert browser.ask("document.getElementById('count').textContent") == "5 of 12 answered"
+        assert browser.ask("[document.querySelector('article:not([hidden])').ariaLabel, document.querySelectorAll('input:checked').length]") == [
+            "document 6 of 12", 16,
+        ]  # fmt: skip
+        browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        browser.press("p")
+        browser.ask("document.getElementById('download').click()")  # not yet: it goes to the first that is open
+        assert "Not yet: 7 of 12" in browser.ask("document.getElementById('told').textContent")
+        browser.press("20" + "u120" * 6)
+        browser.ask("document.getElementById('download').click()")
+        file = tmp_path / f"answers-{study.id}-rater-1.csv"
+        for _ in range(200):
+            if file.exists():
+                break
+            time.sleep(0.05)
+        assert browser.ask("window.alerted") is None
+    said = read_answers([file], study.id, study.sheets)[1]
+    first = dict(study.sheets[0].order)
+    for pair, verdict in said.items():
+        stood = 1 if first[pair] == 0 else -1
+        assert verdict == {"consistency": stood, "informativeness": -stood, "grammar": 0}
+
+
+# The whole of it
+
+
+def commands(clone: Clone, *lines: list[str]) -> list[tuple[int, str, str]]:
+    """Run the command so often in one process of the clone: status, what it said, and what it said of errors."""
+    found = clone.ask(f"""
+import contextlib, io
+from flows.study import main
+from tasks.console import console
+found = []
+for line in {list(lines)!r}:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(err), console.capture() as capture:
+        try:
+            status = main(line)
+        except SystemExit as ended:
+            status = ended.code
+    found.append([status, capture.get(), err.getvalue()])
+print(json.dumps(found))""")
+    return [(status, out, err) for status, out, err in found]  # type: ignore[attr-defined]
+
+
+def recorded(clone: Clone, study: Study) -> list[tuple[dict[str, list[float]], dict[str, str], list[str]]]:
+    """Of both evaluations: each metric's history, the tags, and the files of the study."""
+    found = clone.ask(f"""
+found = [client.get_run(run) for run in {[side.run for side in study.rated]!r}]
+print(json.dumps([[{{n: [m.value for m in client.get_metric_history(r.info.run_id, n)] for n in r.data.metrics if n.startswith("study/")}},
+                   r.data.tags, sorted(f.path for d in client.list_artifacts(r.info.run_id, "study")
+                                       for f in client.list_artifacts(r.info.run_id, d.path))] for r in found]))""")
+    return [(metrics, tags, files) for metrics, tags, files in found]  # type: ignore[attr-defined]
+
+
+@pytest.mark.flow
+def test_a_study_of_two_registered_summarisers_is_recorded_once_with_both(smoke: SMOKE, tmp_path: Path) -> None:
+    clone, _ = smoke
+    folder = tmp_path / "study"
+    export = ["export", "smoke-summarizer@champion", "smoke-summarizer/1", "--examples", "6", "--out", str(folder)]
+    made = clone.run("-m", "flows.study", *export)
+    assert made.returncode == 0 and re.search(r"\d+ pairs for 3 raters", made.stdout), made.stderr[-3000:]
+    study = read_study(folder)
+    files = [answers(tmp_path / f"{r}.csv", study, r, lambda pair, axis, r=r: 0 if axis == "grammar" or r < 3 else None) for r in (1, 2, 3)]
+    spoiled = save(tmp_path / "spoiled.csv", [HEADER, [study.id, "2", "nothing", "first", "first", "first"]])
+    read = ["read", str(folder), *map(str, files)]
+    again, refused = commands(clone, export, ["read", str(folder), str(files[0]), str(spoiled)])
+    assert again[0] == 2 and "not an empty folder" in again[2] and read_study(folder) == study  # answers in it are not lost
+    assert refused[0] == 2 and "spoiled.csv: row 2: there is no pair 'nothing'" in refused[2]
+    assert all(not metrics and not kept for metrics, _, kept in recorded(clone, study))
+    said = clone.run("-m", "flows.study", *read)
+    assert said.returncode == 0, said.stderr[-3000:]
+    count = len(study.pairs)
+    p = sign_test(count, 0).p
+    assert re.search(rf"grammar +│ 100% \[100%, 100%\] +│ 0% \[0%, 0%\] +│ 0% \[0%, 0%\] +│ {count} : 0, p = {p:.3f}", said.stdout), (
+        said.stdout
+    )
+    assert commands(clone, read)[0][:2] == (0, said.stdout)
+    for side, (metrics, tags, kept) in enumerate(recorded(clone, study)):
+        assert all(len(history) == 1 for history in metrics.values()), "read twice, logged once"
+        assert metrics["study/consistency/better"] == [pytest.approx((2 / 3, 0)[side])]
+        assert metrics["study/consistency/worse"] == [pytest.approx((0, 2 / 3)[side])]
+        assert metrics["study/consistency/p_majority"] == [p] and metrics["study/grammar/better.low"] == [1 - side]
+        assert metrics["study/pairs"] == [count] and metrics["study/identical"] == [study.identical] and metrics["study/raters"] == [3]
+        assert "study/grammar/kappa" not in metrics and metrics["study/consistency/kappa"][0] < 0  # one of three never agrees
+        assert {Path(path).name for path in kept} == {"study.html", "study.json", "rater-1.csv", "rater-2.csv", "rater-3.csv"}
+        assert study.rated[1 - side].name in tags[f"study.{study.id}"]
+    page = Path(re.search(r"report\s+(\S+\.html)", said.stdout)[1]).read_text()  # type: ignore[index]
+    assert "smoke-summarizer/1" in page and page.count("<details") == count and "<script" not in page
+    (fewer,) = commands(clone, ["read", str(folder), str(files[0])])  # another reading
+    assert fewer[0] == 0 and "not available" in fewer[1]
+    metrics, _, kept = recorded(clone, study)[0]
+    assert metrics["study/raters"] == [3, 1] and len(kept) == 5 + 3
+
+
+REFUSED = {
+    ("smoke-summarizer@nobody", "smoke-summarizer/1"): "no such registered model or alias",
+    ("smoke-summarizer/99", "smoke-summarizer/1"): "smoke-summarizer/99",
+    ("0" * 32, "smoke-summarizer/1"): "name@alias or name/version",
+    ("smoke-summarizer/1", "models:/smoke-summarizer/1"): "are one evaluation",
+    ("smoke-qagen@gate", "smoke-summarizer/1"): "has not been evaluated",
+    ("smoke-table-qa@champion", "smoke-summarizer/1"): "is not an evaluation of summaries",
+}
+
+
+@pytest.mark.flow
+def test_what_cannot_be_compared_is_refused_and_leaves_nothing(smoke: SMOKE, tmp_path: Path) -> None:
+    clone, _ = smoke
+    found = commands(clone, *(["export", *sides, "--out", str(tmp_path / "s")] for sides in REFUSED))
+    for (status, _, err), says in zip(found, REFUSED.values(), strict=True):
+        assert status == 2 and says in err and err.startswith("study: ")
+    assert not list(tmp_path.iterdir())

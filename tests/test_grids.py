@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
+from factloop.corpora.rows import write_rows
 from factloop.statistics.crossed import crossed_difference, crossed_mean
 from factloop.statistics.multiple import holm
-from tasks.grids import arm_profiles, load_grid
+from tasks.ablate import compared, parallel_plot
+from tasks.grids import Grid, arm_profiles, load_grid
+from tasks.memo import Done
 from tasks.profiles import ProfileError, load_profile
 from tests.conftest import ROOT, Clone
 
@@ -115,6 +118,34 @@ def test_what_is_no_grid_is_refused_with_the_reason(tmp_path: Path, change: dict
     path.write_text(yaml.safe_dump(GRID | {"arms": {"mle": None, "odd": {"contrast.negative_weight": -1}}}))
     with pytest.raises(ProfileError, match="negative_weight is -1"):
         arm_profiles(load_profile("smoke"), [], load_grid(path))
+
+
+def evaluation(folder: Path, name: str, scores: dict[str, np.ndarray]) -> Done:
+    rows = [{"scores": {metric: None if np.isnan(v[i]) else v[i] for metric, v in scores.items()}} for i in range(60)]
+    write_rows(folder / name / "examples.jsonl", rows)
+    return Done(name, name, "", str(folder / name), "", {}, 0, True, "")
+
+
+@pytest.mark.unit
+def test_the_table_says_which_arm_is_better_where_lower_is_better_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    found: dict[str, list[Done]] = {"mle": [], "good": [], "same": []}
+    for seed in (1, 2, 3):
+        made_up, recall = rng.random(60), rng.random(60)
+        recall[rng.random(60) < 0.1] = np.nan
+        for arm, gain in (("mle", 0.0), ("good", 0.3), ("same", 0.0)):
+            scores = {"hallucination_rate": made_up - gain, "fact_recall": recall - gain + rng.normal(0, 0.01, 60)}
+            found[arm].append(evaluation(tmp_path, f"{arm}-{seed}", scores))
+    grid = Grid.model_validate(GRID | {"metrics": ["hallucination_rate", "fact_recall"], "arms": {"mle": None, "good": {}, "same": {}}})
+    cells = {(cell.arm, cell.metric): cell for cell in compared(grid, found)}
+    assert {key: cell.verdict for key, cell in cells.items()} == {
+        ("mle", "hallucination_rate"): "reference", ("good", "hallucination_rate"): "better", ("same", "hallucination_rate"): "not surely different",
+        ("mle", "fact_recall"): "reference", ("good", "fact_recall"): "worse", ("same", "fact_recall"): "not surely different",
+    }  # fmt: skip
+    assert cells["good", "hallucination_rate"].difference.value == pytest.approx(-0.3)  # type: ignore[union-attr]
+    parallel_plot(grid, found).savefig(tmp_path / "plot.png")
+    with pytest.raises(ProfileError, match="'bleu' is no score of the examples; there are hallucination_rate, fact_recall"):
+        compared(grid.model_copy(update={"metrics": ["bleu"]}), found)
 
 
 @pytest.mark.flow

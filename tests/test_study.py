@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 
 from factloop.corpora.rows import BadRow
 from factloop.statistics.study import fleiss_kappa, majority, outcome, sign_test
@@ -345,14 +346,20 @@ print(json.dumps(found))""")
     return [(status, out, err) for status, out, err in found]  # type: ignore[attr-defined]
 
 
-def recorded(clone: Clone, study: Study) -> list[tuple[dict[str, list[float]], dict[str, str], list[str]]]:
-    """Of both evaluations: each metric's history, the tags, and the files of the study."""
-    found = clone.ask(f"""
-found = [client.get_run(run) for run in {[side.run for side in study.rated]!r}]
-print(json.dumps([[{{n: [m.value for m in client.get_metric_history(r.info.run_id, n)] for n in r.data.metrics if n.startswith("study/")}},
-                   r.data.tags, sorted(f.path for d in client.list_artifacts(r.info.run_id, "study")
-                                       for f in client.list_artifacts(r.info.run_id, d.path))] for r in found]))""")
-    return [(metrics, tags, files) for metrics, tags, files in found]  # type: ignore[attr-defined]
+def recorded(clone: Clone, study: Study) -> list[tuple[dict[str, list[float]], dict[str, str], dict[str, set[str]]]]:
+    """Of both evaluations: each metric's history, the tags, and the files of each reading."""
+    client = MlflowClient(f"sqlite:///{clone.folder / '.factloop' / 'mlflow.db'}")
+    found = []
+    for side in study.rated:
+        run = client.get_run(side.run)
+        names = [name for name in run.data.metrics if name.startswith("study/")]
+        histories = {name: sorted(client.get_metric_history(side.run, name), key=lambda point: point.timestamp) for name in names}
+        files = {
+            folder.path: {Path(file.path).name for file in client.list_artifacts(side.run, folder.path)}
+            for folder in client.list_artifacts(side.run, "study")
+        }
+        found.append(({name: [point.value for point in points] for name, points in histories.items()}, run.data.tags, files))
+    return found
 
 
 @pytest.mark.flow
@@ -364,35 +371,31 @@ def test_a_study_of_two_registered_summarisers_is_recorded_once_with_both(smoke:
     assert made.returncode == 0 and re.search(r"\d+ pairs for 3 raters", made.stdout), made.stderr[-3000:]
     study = read_study(folder)
     files = [answers(tmp_path / f"{r}.csv", study, r, lambda pair, axis, r=r: 0 if axis == "grammar" or r < 3 else None) for r in (1, 2, 3)]
-    spoiled = save(tmp_path / "spoiled.csv", [HEADER, [study.id, "2", "nothing", "first", "first", "first"]])
     read = ["read", str(folder), *map(str, files)]
-    again, refused = commands(clone, export, ["read", str(folder), str(files[0]), str(spoiled)])
-    assert again[0] == 2 and "not an empty folder" in again[2] and read_study(folder) == study  # answers in it are not lost
-    assert refused[0] == 2 and "spoiled.csv: row 2: there is no pair 'nothing'" in refused[2]
-    assert all(not metrics and not kept for metrics, _, kept in recorded(clone, study))
     said = clone.run("-m", "flows.study", *read)
     assert said.returncode == 0, said.stderr[-3000:]
     count = len(study.pairs)
     p = sign_test(count, 0).p
-    assert re.search(rf"grammar +│ 100% \[100%, 100%\] +│ 0% \[0%, 0%\] +│ 0% \[0%, 0%\] +│ {count} : 0, p = {p:.3f}", said.stdout), (
-        said.stdout
-    )
-    assert commands(clone, read)[0][:2] == (0, said.stdout)
+    row = rf"grammar +│ 100% \[100%, 100%\] +│ 0% \[0%, 0%\] +│ 0% \[0%, 0%\] +│ {count} : 0, p = {p:.3f}"
+    assert re.search(row, said.stdout), said.stdout
+    page = Path(re.search(r"report\s+(\S+\.html)", said.stdout)[1]).read_text()  # type: ignore[index]
+    assert "smoke-summarizer/1" in page and page.count("<details") == count and "<script" not in page
     for side, (metrics, tags, kept) in enumerate(recorded(clone, study)):
-        assert all(len(history) == 1 for history in metrics.values()), "read twice, logged once"
         assert metrics["study/consistency/better"] == [pytest.approx((2 / 3, 0)[side])]
         assert metrics["study/consistency/worse"] == [pytest.approx((0, 2 / 3)[side])]
         assert metrics["study/consistency/p_majority"] == [p] and metrics["study/grammar/better.low"] == [1 - side]
         assert metrics["study/pairs"] == [count] and metrics["study/identical"] == [study.identical] and metrics["study/raters"] == [3]
         assert "study/grammar/kappa" not in metrics and metrics["study/consistency/kappa"][0] < 0  # one of three never agrees
-        assert {Path(path).name for path in kept} == {"study.html", "study.json", "rater-1.csv", "rater-2.csv", "rater-3.csv"}
+        assert list(kept.values()) == [{"study.html", "study.json", "rater-1.csv", "rater-2.csv", "rater-3.csv"}]
         assert study.rated[1 - side].name in tags[f"study.{study.id}"]
-    page = Path(re.search(r"report\s+(\S+\.html)", said.stdout)[1]).read_text()  # type: ignore[index]
-    assert "smoke-summarizer/1" in page and page.count("<details") == count and "<script" not in page
-    (fewer,) = commands(clone, ["read", str(folder), str(files[0])])  # another reading
+
+    spoiled = save(tmp_path / "spoiled.csv", [HEADER, [study.id, "2", "nothing", "first", "first", "first"]])
+    again, refused, fewer = commands(clone, read, ["read", str(folder), str(files[0]), str(spoiled)], ["read", str(folder), str(files[0])])
+    assert again[:2] == (0, said.stdout)
+    assert refused[0] == 2 and "spoiled.csv: row 2: there is no pair 'nothing'" in refused[2]
     assert fewer[0] == 0 and "not available" in fewer[1]
-    metrics, _, kept = recorded(clone, study)[0]
-    assert metrics["study/raters"] == [3, 1] and len(kept) == 5 + 3
+    for metrics, _, kept in recorded(clone, study):  # of the three one was new: the same again is no point more, nor is what was refused
+        assert metrics["study/raters"] == [3, 1] and len(metrics["study/consistency/kappa"]) == 1 and len(kept) == 2
 
 
 REFUSED = {

@@ -109,33 +109,33 @@ def _verdict(metric: str, difference: Estimate | None, p: float | None) -> str:
     return "better" if (difference.value < 0) == (metric in LOWER_IS_BETTER) else "worse"
 
 
-def parallel_plot(grid: Grid, found: Found) -> Any:
-    """A line for each arm and seed over the metrics, each axis from its worst to its best value, the better end up."""
+def parallel_plot(grid: Grid, found: Found, cells: Sequence[Cell]) -> Any:
+    """A line for each arm and seed over the metrics, the better end of each axis up.
+
+    An axis reaches as far as the widest of the arms' intervals, so that what is within them looks small.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(2.2 + 2.2 * len(grid.metrics), 4.5))
-    means = {metric: {arm: np.nanmean(values_of(done, metric), 1) for arm, done in found.items()} for metric in grid.metrics}
-    place = range(len(grid.metrics))
-    heights: dict[str, Any] = {}
-    for metric, by_arm in means.items():
-        every = np.concatenate(list(by_arm.values()))
-        low, span = every.min(), np.ptp(every) or 1.0
-        for arm, value in by_arm.items():
-            height = (value - low) / span
-            heights.setdefault(arm, []).append(1 - height if metric in LOWER_IS_BETTER else height)
-    for number, (arm, rows) in enumerate(heights.items()):
-        for index, line in enumerate(np.array(rows).T):
-            axis.plot(place, line, color=f"C{number}", alpha=0.8, linewidth=1.4, marker="o", markersize=3, label=arm if not index else None)
-    for x, metric in zip(place, grid.metrics, strict=True):
-        every = np.concatenate(list(means[metric].values()))
-        ends = (every.max(), every.min()) if metric in LOWER_IS_BETTER else (every.min(), every.max())
-        axis.axvline(x, color="#9aa4b1", linewidth=0.8, zorder=0)
-        for y, value, side in ((0, ends[0], "top"), (1, ends[1], "bottom")):
-            axis.text(x, y + (0.03 if y else -0.03), f"{value:.3g}", ha="center", va=side, fontsize=8)
-    axis.set_xticks(place, [f"{name}\n(lower is better)" if name in LOWER_IS_BETTER else name for name in grid.metrics])
+    lines: dict[str, list[Any]] = {arm: [] for arm in found}
+    for place, metric in enumerate(grid.metrics):
+        means = {arm: np.nanmean(values_of(done, metric), 1) for arm, done in found.items()}
+        every = [*np.concatenate(list(means.values())), *(end for c in cells if c.metric == metric for end in (c.mean.low, c.mean.high))]
+        worst, best = (max(every), min(every)) if metric in LOWER_IS_BETTER else (min(every), max(every))
+        for arm, values in means.items():
+            lines[arm].append((values - worst) / ((best - worst) or 1.0))
+        axis.axvline(place, color="#9aa4b1", linewidth=0.8, zorder=0)
+        for y, value, side in ((-0.03, worst, "top"), (1.03, best, "bottom")):
+            axis.text(place, y, f"{value:.3g}", ha="center", va=side, fontsize=8)
+    for number, (arm, heights) in enumerate(lines.items()):
+        for index, line in enumerate(np.array(heights).T):
+            axis.plot(
+                range(len(line)), line, color=f"C{number}", alpha=0.8, linewidth=1.4, marker="o", markersize=3, label=None if index else arm
+            )
+    axis.set_xticks(range(len(grid.metrics)), [f"{name}\n(lower is better)" if name in LOWER_IS_BETTER else name for name in grid.metrics])
     axis.tick_params(axis="x", length=0, pad=14)
     axis.set_yticks([])
     axis.set_ylim(-0.02, 1.02)
@@ -156,8 +156,7 @@ def record_ablation(context: Context, grid: Grid, seeds: list[int], found: Found
         "runs": {arm: [done.run_id for done in evaluations] for arm, evaluations in found.items()},
     }  # fmt: skip
     save_page(folder / "ablation.json", json.dumps(told, indent=1), "ablation")
-    figure = parallel_plot(grid, found)
-    figure.savefig(folder / "ablation.png", dpi=110)
+    parallel_plot(grid, found, cells).savefig(folder / "ablation.png", dpi=110)
     client = MlflowClient()
     client.log_artifacts(context.parent, str(folder), "ablation")
     metrics: dict[str, float] = {}

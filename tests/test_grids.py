@@ -143,7 +143,7 @@ def test_the_table_says_which_arm_is_better_where_lower_is_better_too(tmp_path: 
         ("mle", "fact_recall"): "reference", ("good", "fact_recall"): "worse", ("same", "fact_recall"): "not surely different",
     }  # fmt: skip
     assert cells["good", "hallucination_rate"].difference.value == pytest.approx(-0.3)  # type: ignore[union-attr]
-    parallel_plot(grid, found).savefig(tmp_path / "plot.png")
+    parallel_plot(grid, found, list(cells.values())).savefig(tmp_path / "plot.png")
     with pytest.raises(ProfileError, match="'bleu' is no score of the examples; there are hallucination_rate, fact_recall"):
         compared(grid.model_copy(update={"metrics": ["bleu"]}), found)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
@@ -64,12 +65,12 @@ def experiment_id(profile: str) -> str:
 
 
 @task(task_run_name="parent-run")
-def open_parent(profile: Profile, data: Data, verb: str) -> Context:
-    """The parent run for this config, data and code: an earlier one of the same key, or new."""
+def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any]) -> Context:
+    """The parent run for this config, data and code, and what else is asked: an earlier one of the same key, or new."""
     experiment, client = experiment_id(profile.name), MlflowClient()
     parts = {
         "verb": verb, "config": profile.model_dump(mode="json"), "data": data.version,
-        "code": code_digest(f"flows.{verb}"), "libraries": library_versions(),
+        "code": code_digest(f"flows.{verb}"), "libraries": library_versions(), **asked,
     }  # fmt: skip
     key = digest(parts)
     tags = {"profile": profile.name, "data_version": data.version, "git_commit": git("rev-parse", "HEAD")}
@@ -107,9 +108,12 @@ def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:
 
 
 @contextmanager
-def parent_run(profile: Profile, data: Data, verb: str) -> Iterator[Context]:
-    """The parent run around a flow's steps: finished if they all end, else failed with the error."""
-    context = open_parent(profile, data, verb)
+def parent_run(profile: Profile, data: Data, verb: str, **asked: Any) -> Iterator[Context]:
+    """The parent run around a flow's steps: finished if they all end, else failed with the error.
+
+    `asked` is what a verb is told beside its profile, as JSON values.
+    """
+    context = open_parent(profile, data, verb, asked)
     try:
         yield context
     except BaseException as error:

@@ -152,8 +152,8 @@ class Candidates(Strict):
 
 
 class SummarizerSettings(Strict):
-    score: Literal["quals", "quals_worst", "rouge"] = "quals"
-    """What chooses S+ and S-: QUALS (mean or worst pair), or ROUGE-L against the reference."""
+    score: Literal["quals", "quals_low", "quals_worst", "quals_answer", "quals_answer_worst", "rouge"] = "quals"
+    """What chooses S+ and S-: an aggregate of QUALS, or ROUGE-L against the reference, by which all references are alike."""
     likelihood: TrainingSettings
     candidates: Candidates
     contrast: ContrastSettings

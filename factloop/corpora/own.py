@@ -59,7 +59,7 @@ def read_own(
 def _numbered(path: Path) -> list[tuple[int, Row]]:
     """The rows of a file as its format gives them, each with the line at which it starts."""
     if path.name.endswith(CSV):
-        return list(_csv_rows(path))
+        return list(csv_rows(path))
     if not path.name.endswith(JSONL):
         raise BadRow(path, 1, f"the file's name must end with one of {', '.join(JSONL + CSV)}")
     found = []
@@ -71,7 +71,7 @@ def _numbered(path: Path) -> list[tuple[int, Row]]:
     return found
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
     cells = _csv_lines(path)
     start, header = next(cells, (1, []))
     twice = sorted({name for name in header if header.count(name) > 1})

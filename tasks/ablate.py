@@ -48,10 +48,8 @@ class Cell:
 @task(task_run_name="train-{arm}-seed-{seed}")
 def train_arm(context: Context, profile: Profile, arm: str, seed: int, model: Done, scores: Done) -> Done:
     """The MLE model trained further; not registered, for it is measured and not used."""
-    from factloop.steps import summarizer
-
     return once(
-        context, f"train-{arm}-seed-{seed}", summarizer.train_contrastive,
+        context, f"train-{arm}-seed-{seed}", "factloop.steps.summarizer:train_contrastive",
         config={"contrast": asdict(profile.summarizer.contrast), "seed": seed}, inputs={"model": model, "scores": scores},
     )  # fmt: skip
 
@@ -59,8 +57,6 @@ def train_arm(context: Context, profile: Profile, arm: str, seed: int, model: Do
 @task(task_run_name="evaluate-{arm}-seed-{seed}")
 def evaluate_arm(context: Context, profile: Profile, arm: str, seed: int, data: Data, model: Done, judges: Judges) -> Done:
     """Measured as `retrain` does. The settings of the arm are parameters of this run, for MLflow to plot its metrics against."""
-    from factloop.steps import summaries
-
     inside = model if model.version else replace(model, path=str(Path(model.path) / "model"))
     shown = (
         {"arm": arm, "score": profile.summarizer.score, "contrast": asdict(profile.summarizer.contrast)}
@@ -68,7 +64,7 @@ def evaluate_arm(context: Context, profile: Profile, arm: str, seed: int, data: 
         else {"arm": arm}
     )
     return once(
-        context, f"evaluate-{arm}-seed-{seed}", summaries.evaluate,
+        context, f"evaluate-{arm}-seed-{seed}", "factloop.steps.summaries:evaluate",
         config={
             **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
             "examples": profile.test_examples, "seed": seed, **shown,

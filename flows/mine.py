@@ -97,7 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace it if it exists")
     parser.add_argument("--engine", choices=["processes", "ray"], default="processes", help="of this machine (default), or Ray Data")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="how many work at once (default: every core)")
-    parser.add_argument("--leave-out", type=Path, action="append", default=[], metavar="FILE", help="JSONL whose pages, by title, are not mined")
+    parser.add_argument(
+        "--leave-out", type=Path, action="append", default=[], metavar="FILE", help="JSONL whose pages, by title, are not mined"
+    )
     for name, default in (("shortest", MiningSettings.shortest), ("longest", MiningSettings.longest)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"words of the {name} sentence (default: {default})")
     options = parser.parse_args(arguments)

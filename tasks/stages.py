@@ -27,8 +27,8 @@ from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import Refuse, read
 from factloop.corpora.rows import BadRow, Row, read_rows, write_rows
 from factloop.faults import kill_point
-from factloop.tables.grammar import draw_question
 from factloop.tables.corpus import unique
+from factloop.tables.grammar import draw_question
 from factloop.tables.mining import mine as mine_page
 from factloop.world import generate
 from factloop.world.vocabulary import make_world

@@ -3,7 +3,7 @@
 Cells are placed as the HTML standard places them (4.9.12, forming a table): a cell that spans rows or
 columns is repeated over them, and no span reaches out of its group of rows. pandas puts a cell that
 spans rows into a wrong column where a row below is short, renames columns of one name, and joins the
-words on both sides of a line break; so it reads no tables here, and tests compare with it where it is right.
+words on both sides of a line break; so it reads no tables here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 WIDEST, TALLEST, MOST_CELLS = 200, 10_000, 200_000
+NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 LINES = ("br", "p", "div", "li", "dd", "dt", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "caption", "td", "th")
 
 
@@ -46,10 +47,14 @@ class Table:
 def mark_lines(root: HtmlElement) -> None:
     """Set spaces where a browser breaks lines, and read superscripts, so that the text of an element reads as on the page."""
     for element in root.iter(*LINES):
-        element.text = f" {element.text or ''}"
-        element.tail = f" {element.tail or ''}"
+        element.text, element.tail = _apart(element.text), _apart(element.tail)
     for mark in list(root.iter("sup")):
-        mark.text, mark[:] = superscript(_before(mark), str(mark.text_content()).strip()), []
+        mark.text, mark[:] = superscript(_before(mark), _apart(str(mark.text_content())).strip()), []
+
+
+def _apart(text: str | None) -> str:
+    """With a space before, and for what lxml reads and does not write."""
+    return " " + NOT_XML.sub(" ", text or "")
 
 
 def superscript(before: str, text: str) -> str:

@@ -7,13 +7,14 @@ import unicodedata
 
 from .rows import Rule
 
-MARK = r"(?:\d{1,3}|[A-Za-z]|(?:note|nb|n|fn|ref|notes)\.? ?\d{1,3}|(?:citation|clarification|page|date) needed|when\?|who\?|which\?|by whom\?)"
+NEEDED = "(?:citation|clarification|page|date) needed|(?:when|who|which|by whom)\\?"
+MARK = rf"(?:\d{{1,3}}|[A-Za-z]|(?:note|notes|nb|n|fn|ref)\.? ?\d{{1,3}}|{NEEDED})"
 FOOTNOTE = re.compile(rf"(?<=\S)\[{MARK}\](?!\w)")
 SPACED_FOOTNOTE = re.compile(rf" \[ {MARK} \]")
 # Soft hyphens, zero-width spaces, marks of writing direction, placeholders of objects.
 UNSEEN = dict.fromkeys([0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF, 0xFFFC])
 HALF = re.compile(r"[\ud800-\udfff]")
-CLOSING = re.compile(r" (?=[,.;:!?%)\]}'\u2019]|n't\b)")
+CLOSING = re.compile(r" (?=[,.;:!?%)\]}\u2019]|'(?:(?:s|re|ve|ll|d|m|t|em)\b|[ .,;:!?)]|$)|n't\b)")
 OPENING = re.compile(r"(?<=[(\[{$\u00a3\u20ac]) ")
 
 

@@ -1,8 +1,9 @@
 """Readers of published formats: records of a file become rows in one of the project's own shapes.
 
 documents: id, document, summary · questions: id, passage, questions · pages: id, page, title,
-header, rows, text, and for linked text passages: name, span in the text, rows that link to it · table_questions: id, page, title, header, rows, question, answer,
-short_answer · judged: document, summary, label, errors, system (what people judged; never trained on).
+header, rows, text, and where text is linked from the table passages (name, span in the text, rows that
+link to it) · table_questions: id, page, title, header, rows, question, answer, short_answer ·
+judged: document, summary, label, errors, system (what people judged; never trained on).
 
 A format is an iterator of a file's records and a function that turns one record into rows, so
 that one bad record can be named, and set aside, without losing those after it.
@@ -155,7 +156,10 @@ def ottqa(line: bytes) -> list[Row]:
 
 
 def linked_table(table: Row, passages: Mapping[str, str]) -> list[Row]:
-    """A table as OTT-QA and HybridQA keep it, cells being [text, links]: its page's own text, then each passage and which rows link to it."""
+    """A table as OTT-QA and HybridQA keep it, its cells being [text, links].
+
+    Its text is the page's own, and then each passage, with the rows that link to it.
+    """
     header, rows = table_of([[cell[0] for cell in line] for line in (table["header"], *table["data"])], detokenised)
     linking: dict[str, list[int]] = {}
     for number, line in enumerate(table["data"]):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from .html_tables import Table, mark_lines, table_of_element, text_of_element
 from .rows import Rule, decoded
@@ -28,7 +29,8 @@ def pages_of(path: Path) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """(number, (name, bytes)) of each HTML file of a tar archive; nothing is unpacked to disk."""
     number = 0
     try:
-        with tarfile.open(path, "r|*") as archive:  # a stream: what was read is forgotten
+        # Gunzipped here: tarfile takes a gzip that breaks off for the end of the archive. A stream: what was read is forgotten.
+        with _gunzipped(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
             for member in archive:
                 if member.isfile() and member.name.endswith((".html", ".htm")):
                     number += 1
@@ -37,6 +39,12 @@ def pages_of(path: Path) -> Iterator[tuple[int, tuple[str, bytes]]]:
                 archive.members = []  # type: ignore[attr-defined]  # which it would keep, one for each file
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise Rule(f"not a tar archive that can be read ({error})") from None
+
+
+def _gunzipped(path: Path) -> IO[bytes]:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
 
 
 def page_of(path: Path) -> Iterator[tuple[int, tuple[str, bytes]]]:

@@ -144,7 +144,8 @@ def unique(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:
     """The rows whose sentence none before had; the digests of those seen are on disk, not in memory."""
     with tempfile.TemporaryDirectory() as scratch:
         seen = sqlite3.connect(Path(scratch) / "seen.db", isolation_level=None)
-        seen.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+        seen.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-512;")
+        seen.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
         try:
             for row in rows:
                 digest = hashlib.sha256(row["sentence"].encode()).digest()[:16]

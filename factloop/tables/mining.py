@@ -54,7 +54,7 @@ def stated_rows(index: CellIndex, hits: list[Hit]) -> Rows:
 
 
 def without_contained(sentence: str, rows: Rows) -> Rows:
-    """Without cells whose words another stated cell of the row has too, and rows that are not stated then: `Paris` beside `Paris, Texas`."""
+    """Without cells whose words another stated cell of the row has too (`Paris` beside `Paris, Texas`), and the rows not stated then."""
     found = {}
     for row, cells in rows.items():
         words = [sentence[cell.begin : cell.end].lower() for cell in cells]

@@ -60,8 +60,9 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
 def _stated(cell: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether a mined cell stands in its table where it says, and in the sentence."""
     begin, end = cell["span"]
-    in_table = row["rows"][cell["row"]][cell["column"]] == cell["value"]
-    return in_table and row["sentence"][begin:end].lower() == cell["value"].strip().lower()
+    value: str = row["rows"][cell["row"]][cell["column"]]
+    said: str = row["sentence"][begin:end]
+    return value == cell["value"] and said.lower() == value.strip().lower()
 
 
 class _Raise(logging.Handler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -36,10 +35,13 @@ def with_ray(paths: Sequence[Path], rules: Rules, workers: int) -> Iterator[Mine
     except ImportError as error:
         raise EngineAbsent(f"Ray Data is not installed ({error}): pip install 'ray[data]', or use --engine processes") from None
     parts = [part for path in paths for part in split(path, max(1, PARTS * workers // len(paths)))]
+    if not parts:
+        return
+    local = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, logging_level="ERROR", **({} if "RAY_ADDRESS" in os.environ else local(workers)))
+        ray.init(log_to_driver=False, logging_level="ERROR", **local)
     try:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -51,12 +53,6 @@ def with_ray(paths: Sequence[Path], rules: Rules, workers: int) -> Iterator[Mine
     finally:
         if ours:
             ray.shutdown()
-
-
-def local(workers: int) -> dict[str, Any]:
-    """A cluster of this machine alone, whose workers import what this process does."""
-    imports = {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-    return {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "runtime_env": {"env_vars": imports}}
 
 
 def split(path: Path, parts: int) -> list[dict[str, Any]]:

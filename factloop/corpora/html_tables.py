@@ -47,14 +47,16 @@ class Table:
 def mark_lines(root: HtmlElement) -> None:
     """Set spaces where a browser breaks lines, and read superscripts, so that the text of an element reads as on the page."""
     for element in root.iter(*LINES):
-        element.text, element.tail = _apart(element.text), _apart(element.tail)
+        element.text, element.tail = f" {element.text or ''}", f" {element.tail or ''}"
     for mark in list(root.iter("sup")):
-        mark.text, mark[:] = superscript(_before(mark), _apart(str(mark.text_content())).strip()), []
+        mark.text, mark[:] = superscript(_before(mark), str(mark.text_content()).strip()), []
 
 
-def _apart(text: str | None) -> str:
-    """With a space before, and for what lxml reads and does not write."""
-    return " " + NOT_XML.sub(" ", text or "")
+def without_controls(root: HtmlElement) -> None:
+    """Spaces for the control characters of a page: lxml reads them, and fails where it has to move them."""
+    for element in root.iter():
+        if NOT_XML.search(element.text or "") or NOT_XML.search(element.tail or ""):
+            element.text, element.tail = (NOT_XML.sub(" ", part or "") for part in (element.text, element.tail))
 
 
 def superscript(before: str, text: str) -> str:

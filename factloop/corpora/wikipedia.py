@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .html_tables import Table, mark_lines, table_of_element, text_of_element
+from .html_tables import Table, mark_lines, table_of_element, text_of_element, without_controls
 from .rows import Rule, decoded
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ def page_tables(content: bytes) -> tuple[str, str, list[Table | Rule | None]]:
         raise Rule("an empty page")
     try:
         # As bytes: text that declares its encoding is refused.
-        root = lxml.html.document_fromstring(text.encode(), parser=lxml.html.HTMLParser(encoding="utf-8", huge_tree=False))
+        parser = lxml.html.HTMLParser(encoding="utf-8", huge_tree=False, remove_comments=True, remove_pis=True)
+        root = lxml.html.document_fromstring(text.encode(), parser=parser)
     except lxml.etree.LxmlError as error:
         raise Rule(f"not HTML ({error})") from None
+    without_controls(root)
     for hidden in root.xpath(UNSEEN):
         if hidden.getparent() is not None:
             hidden.drop_tree()

@@ -115,6 +115,19 @@ class ClaimSettings(Checked):
 
 
 @dataclass(frozen=True)
+class MiningSettings(Checked):
+    """Words that a mined sentence has."""
+
+    shortest: int = 8
+    longest: int = 45
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shortest > self.longest:
+            raise ValueError(f"shortest is {self.shortest} and longest {self.longest}: no sentence has such a length")
+
+
+@dataclass(frozen=True)
 class FactccSettings(Checked):
     """How FactCC reads documents and summaries."""
 

@@ -38,7 +38,7 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
         }
     if "cells" in row:
         columns["cells"] = len(row["cells"])
-        columns["cells_absent"] = sum(cell["value"].lower() not in row["sentence"].lower() for cell in row["cells"])
+        columns["cells_absent"] = sum(not _stated(cell, row) for cell in row["cells"])
     if "claims" in row:
         columns |= {
             "claimed": len(row["claims"]),
@@ -55,6 +55,14 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
         columns |= {"document_length": len(row["document"]), "summary_length": len(row["summary"])}
     texts = [value for value in columns.values() if isinstance(value, str)]
     return columns | {"longest_text": max(map(len, texts), default=0)}
+
+
+def _stated(cell: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a mined cell stands in its table where it says, and in the sentence."""
+    begin, end = cell["span"]
+    value: str = row["rows"][cell["row"]][cell["column"]]
+    said: str = row["sentence"][begin:end]
+    return value == cell["value"] and said.lower() == value.strip().lower()
 
 
 class _Raise(logging.Handler):

@@ -14,6 +14,7 @@ from factloop.settings import (
     ClaimSettings,
     ContrastSettings,
     FactccSettings,
+    MiningSettings,
     Network,
     QagsSettings,
     QualsSettings,
@@ -78,6 +79,7 @@ class Shares(Strict):
 class DataSettings(Strict):
     source: Annotated[WorldData | MirrorData, Field(discriminator="kind")]
     split: Shares
+    mining: MiningSettings
     short_questions_per_page: Count
     claims: ClaimSettings
 

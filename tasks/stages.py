@@ -27,6 +27,7 @@ from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import Refuse, read
 from factloop.corpora.rows import BadRow, Row, read_rows, write_rows
 from factloop.faults import kill_point
+from factloop.tables.corpus import unique
 from factloop.tables.grammar import draw_question
 from factloop.tables.mining import mine as mine_page
 from factloop.world import generate
@@ -147,10 +148,11 @@ def mine(profile: Profile, target: Path) -> None:
     """Sentences that state a row of their page's table, and grammar questions about the tables."""
     from .contracts import check
 
-    pages = list(read_rows(folder(profile) / "validated" / "pages.jsonl"))
-    mined = [row for page in pages for row in mine_page(page)]
+    pages = folder(profile) / "validated" / "pages.jsonl"
+    counts: Counter[str] = Counter()
+    mined = list(unique((row for page in read_rows(pages) for row in mine_page(page, profile.data.mining, counts)), counts))
     short = []
-    for page in pages:
+    for page in read_rows(pages):
         rng = random.Random(page["id"])
         drawn = [draw_question(page, rng) for _ in range(profile.data.short_questions_per_page)]
         for index, question in enumerate({item["question"]: item for item in drawn if item}.values()):
@@ -159,6 +161,7 @@ def mine(profile: Profile, target: Path) -> None:
     for suite, rows in (("mined", mined), ("short_questions", short)):
         check(suite, rows, f"{suite} of profile {profile.name}", profile.name)
         write_rows(target / f"{suite}.jsonl", rows)
+    _write_json(target / "counts.json", dict(sorted(counts.items())))
 
 
 TEXTS: dict[str, Callable[[Row], str]] = {

@@ -25,7 +25,6 @@ from factloop.settings import ContrastSettings, Network, TrainingSettings, Windo
 from factloop.steps.tables import inverted
 from factloop.tables.grammar import draw_question, number
 from factloop.tables.linearise import linearise
-from factloop.tables.mining import find_cell, lowered, mine
 from factloop.tables.model import TableQA, train_table_qa
 from factloop.training import TrainingDiverged
 from factloop.training.pairs import train_pairs
@@ -96,33 +95,6 @@ PAGE = {
     "text": "Mara Velling coached the Hawks for 31 matches. Jonas Falk liked cake a lot. The Rams met the Hawks in spring. "
     "The Rams were trained by Jonas Falk.",
 }  # fmt: skip
-
-
-def test_mining_finds_sentences_with_two_cells_of_exactly_one_row() -> None:
-    found = list(mine(PAGE))
-    assert [(row["row"], [cell["value"] for cell in row["cells"]]) for row in found] == [
-        (0, ["Mara Velling", "the Hawks"]),  # 31 is too short to be evidence
-        (1, ["the Rams", "Jonas Falk"]),
-    ]
-    for row in found:
-        for cell in row["cells"]:
-            begin, end = cell["span"]
-            assert row["sentence"][begin:end].lower() == cell["value"].lower()
-
-
-@pytest.mark.parametrize(
-    ("cell", "sentence", "span"),
-    [
-        ("hawks", "the hawks.", (4, 9)),
-        ("hawks", "blackhawks", None),
-        ("ann", "joanne met ann", (11, 14)),
-        ("c++", "in c++ and", (3, 6)),
-        ("x", "", None),
-    ],
-)
-def test_cells_are_found_as_whole_words(cell: str, sentence: str, span: tuple[int, int] | None) -> None:
-    assert find_cell(cell, sentence) == span
-    assert lowered("\u0130X") == "\u0130x"  # a letter whose small form has two characters
 
 
 def test_every_grammar_question_is_answered_by_the_cell_that_pandas_finds() -> None:

@@ -7,7 +7,6 @@ and highlights of CNN and the Daily Mail that only link elsewhere.
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 import tarfile
 import zipfile
@@ -15,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .readers import Format, table_of, tidy, titled
+from .legible import tidy
+from .readers import Format, linked_table
 from .rows import Row, Rule, contents, decoded, parsed
 
 Records = Iterator[tuple[int, Any]]
@@ -147,12 +147,7 @@ def linked_records(path: Path) -> Records:
 def linked(record: tuple[bytes, bytes]) -> list[Row]:
     """A table of HybridQA (Chen et al. 2020) with the Wikipedia passages that its cells link to, as the text of the page."""
     table, passages = (parsed(decoded(part)) for part in record)
-    header, rows = table_of([[cell[0] for cell in line] for line in (table["header"], *table["data"])])
-    links = dict.fromkeys(link for line in table["data"] for cell in line for link in cell[1])
-    found = [table.get("intro"), table.get("section_text"), *(passages.get(link) for link in links)]
-    uid, page, section = table["uid"], tidy(table["title"]), table.get("section_title")
-    text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", tidy(" ".join(filter(None, found)))))
-    return [{"id": uid, "page": page, "title": titled(page, section), "header": header, "rows": rows, "text": text}] if text else []
+    return [row | {"id": table["uid"]} for row in linked_table(table, passages)]
 
 
 PUBLISHED: dict[str, Format] = {

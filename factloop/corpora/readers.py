@@ -1,8 +1,9 @@
 """Readers of published formats: records of a file become rows in one of the project's own shapes.
 
 documents: id, document, summary · questions: id, passage, questions · pages: id, page, title,
-header, rows, text · table_questions: id, page, title, header, rows, question, answer,
-short_answer · judged: document, summary, label, errors, system (what people judged; never trained on).
+header, rows, text, and where text is linked from the table passages (name, span in the text, rows that
+link to it) · table_questions: id, page, title, header, rows, question, answer, short_answer ·
+judged: document, summary, label, errors, system (what people judged; never trained on).
 
 A format is an iterator of a file's records and a function that turns one record into rows, so
 that one bad record can be named, and set aside, without losing those after it.
@@ -13,14 +14,15 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .html_tables import Table, check_size
+from .legible import detokenised, legible, tidy, whole
 from .rows import BadRow, Row, Rule, as_object, contents, lines, parsed
-from .wikipedia import page_tables, pages_of
+from .wikipedia import page_of, page_tables, pages_of
 
 Refuse = Callable[[BadRow], None]
 """What becomes of a bad row: raise it, or note it and go on."""
@@ -35,7 +37,8 @@ class Format:
     """`records` yields (number from 1, raw record); `rows` reads one, or raises Rule."""
 
     records: Callable[[Path], Iterator[tuple[int, Any]]]
-    rows: Callable[[Any], list[Row]]
+    rows: Callable[[Any], Sequence[Row | Rule]]
+    """Of a record with many rows some may be a Rule: the others are kept."""
 
 
 def read(path: Path, form: Format, refuse: Refuse = stop) -> Iterator[Row]:
@@ -45,19 +48,23 @@ def read(path: Path, form: Format, refuse: Refuse = stop) -> Iterator[Row]:
     """
     try:
         for number, record in form.records(path):
-            try:
-                yield from form.rows(record)
-            except Rule as rule:
-                refuse(BadRow(path, number, str(rule)))
-            except (KeyError, TypeError, AttributeError, IndexError) as error:
-                refuse(BadRow(path, number, f"not of this format ({type(error).__name__}: {error})"))
+            for row in rows_of(form, record):
+                if isinstance(row, Rule):
+                    refuse(BadRow(path, number, str(row)))
+                else:
+                    yield row
     except Rule as rule:
         raise BadRow(path, 1, str(rule)) from None
 
 
-def tidy(text: str) -> str:
-    """White space and control characters (SciTLDR has some) as single spaces."""
-    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+def rows_of(form: Format, record: Any) -> Sequence[Row | Rule]:
+    """The rows of a record, or the rules that it breaks."""
+    try:
+        return form.rows(record)
+    except Rule as rule:
+        return [rule]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        return [Rule(f"not of this format ({type(error).__name__}: {error})")]
 
 
 def text_of(row: Row, field: str) -> str:
@@ -67,17 +74,19 @@ def text_of(row: Row, field: str) -> str:
         raise Rule(f"field {field!r} is {'absent' if value is None else 'empty or not text'}")
     if "\0" in value:
         raise Rule(f"field {field!r} has a NUL character")
+    whole(value)
     return tidy(value)
 
 
-def table_of(table: Any) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a list of lines; Rule if they are not of one width."""
+def table_of(table: Any, clean: Callable[[str], str] = legible) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a list of lines; Rule if they are not of one width, or too many."""
     if not isinstance(table, list) or not all(isinstance(line, list) for line in table):
         raise Rule("a table must be a list of rows, each a list of cells")
     if len(table) < 2 or len({len(line) for line in table}) != 1:
         raise Rule(f"a table needs a header and rows of one width, this has widths {sorted({len(line) for line in table})}")
-    clean = [[tidy(str(cell)) for cell in line] for line in table]
-    return clean[0], clean[1:]
+    check_size(len(table) - 1, len(table[0]))
+    cleaned = [[clean(str(cell)) for cell in line] for line in table]
+    return cleaned[0], cleaned[1:]
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -141,27 +150,69 @@ def fetaqa(line: bytes) -> list[Row]:
 
 
 def ottqa(line: bytes) -> list[Row]:
-    """OTT-QA tables with the passages that their cells link to, as the text of the page."""
+    """OTT-QA: a table with the passages that its cells link to, as the text of the page."""
     row = as_object(line)
-    header, rows = table_of([[cell[0] for cell in row["header"]], *([cell[0] for cell in cells] for cells in row["data"])])
-    text = " ".join([row.get("intro") or "", row.get("section_text") or "", *row.get("passages", {}).values()])
-    text = html.unescape(re.sub(r" ([,.;:)'])", r"\1", tidy(text)))
-    page = text_of(row, "title")
-    named = {"id": f"ottqa-{text_of(row, 'uid')}", "page": page, "title": titled(page, row.get("section_title"))}
-    return [named | {"header": header, "rows": rows, "text": text}] if text else []
+    return linked_table(row, row.get("passages") or {})
 
 
-def wikipedia(record: tuple[str, bytes]) -> list[Row]:
-    """A whole Wikipedia page: each of its data tables, with the prose of the page."""
+def linked_table(table: Row, passages: Mapping[str, str]) -> list[Row]:
+    """A table as OTT-QA and HybridQA keep it, its cells being [text, links].
+
+    Its text is the page's own, and then each passage, with the rows that link to it.
+    """
+    header, rows = table_of([[cell[0] for cell in line] for line in (table["header"], *table["data"])], detokenised)
+    linking: dict[str, list[int]] = {}
+    for number, line in enumerate(table["data"]):
+        for link in dict.fromkeys(link for cell in line for link in cell[1]):
+            linking.setdefault(link, []).append(number)
+    parts: list[str] = []
+    found: list[Row] = []
+    begin = 0
+    own = [(name, table.get(name), None) for name in ("intro", "section_text")]
+    linked = ((link, passages.get(link), numbers) for link, numbers in linking.items())
+    for name, content, numbers in (*own, *linked):
+        if content and (part := detokenised(html.unescape(content))):
+            found.append({"name": name, "span": [begin, begin + len(part)]} | ({} if numbers is None else {"rows": numbers}))
+            begin += len(part) + 1
+            parts.append(part)
+    text = " ".join(parts)
+    page = text_of(table, "title")
+    named = {"id": f"ottqa-{text_of(table, 'uid')}", "page": page, "title": titled(page, table.get("section_title"))}
+    return [named | {"header": header, "rows": rows, "text": text, "passages": found}] if text else []
+
+
+def wikipedia(record: tuple[str, bytes]) -> list[Row | Rule]:
+    """A whole HTML page: each of its data tables, with the prose of the page."""
     name, content = record
-    found = []
-    for position, (page, title, table, prose) in enumerate(page_tables(content)):
-        header, rows = table_of(table)
-        found.append({
-            "id": f"{name}#{position}", "page": tidy(page), "title": titled(tidy(page), title), "header": header, "rows": rows,
-            "text": tidy(prose),
-        })  # fmt: skip
-    return found
+    page, prose, tables = page_tables(content)
+
+    def row(position: int, table: Table) -> Row:
+        return {
+            "id": f"{name}#{position}", "page": page, "title": titled(page, table.caption), "header": table.header,
+            "rows": table.rows, "text": prose,
+        }  # fmt: skip
+
+    return [table if isinstance(table, Rule) else row(position, table) for position, table in enumerate(tables) if table]
+
+
+def own_page(line: bytes) -> list[Row]:
+    """A table and its page in the project's own shape, or as OTT-QA keeps them."""
+    row = as_object(line)
+    if "data" in row:
+        return linked_table(row, row.get("passages") or {})
+    header, rows = table_of([row["header"], *row["rows"]])
+    page, text, passages = text_of(row, "page"), text_of(row, "text"), row.get("passages") or []
+    if passages:
+        text = row["text"]  # as it is: spans are in it
+    for passage in passages:
+        begin, end = passage["span"]
+        if not 0 <= begin < end <= len(text) or not set(passage.get("rows", [])) <= set(range(len(rows))):
+            raise Rule(f"passage {passage['name']!r} is outside the text, or links to rows that the table does not have")
+    title = tidy(str(row.get("title") or page))
+    return [
+        {"id": text_of(row, "id"), "page": page, "title": title, "header": header, "rows": rows, "text": text}
+        | ({"passages": passages} if passages else {})
+    ]
 
 
 def qags(line: bytes) -> list[Row]:
@@ -212,6 +263,8 @@ READERS: dict[str, Format] = {
     "fetaqa": Format(lines, fetaqa),
     "ottqa": Format(lines, ottqa),
     "wikipedia": Format(pages_of, wikipedia),
+    "html": Format(page_of, wikipedia),
+    "tables": Format(lines, own_page),
     "qags": Format(lines, qags),
     "summedits": Format(items, lambda row: labelled(row, "doc")),
     "labelled": lined(labelled),

@@ -4,7 +4,7 @@ In: per-example values, of one system or of two on the same examples. Out: estim
 intervals, paired differences, a verdict. Resampling is seeded: the same values give the same.
 """
 
-from .agreement import accuracy_interval, balanced_accuracy, best_threshold, correlations, paired_agreement, pearson
+from .agreement import accuracy_interval, balanced_accuracy, best_threshold, cohen_kappa, correlations, paired_agreement, pearson, wilson
 from .bootstrap import Estimate, auc, auc_interval, interval, paired_difference
 from .compare import LOWER_IS_BETTER, compare_examples
 from .gate import Verdict, decide
@@ -18,6 +18,7 @@ __all__ = [
     "auc_interval",
     "balanced_accuracy",
     "best_threshold",
+    "cohen_kappa",
     "compare_examples",
     "correlations",
     "decide",
@@ -25,4 +26,5 @@ __all__ = [
     "paired_agreement",
     "paired_difference",
     "pearson",
+    "wilson",
 ]

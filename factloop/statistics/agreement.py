@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,3 +94,22 @@ def accuracy_interval(scores: ArrayLike, labels: ArrayLike, threshold: float, se
     kinds = above[good].astype(float), (~above[~good]).astype(float)
     draws = sum(rng.choice(kind, (RESAMPLES, len(kind))).mean(1) for kind in kinds) / 2
     return _percentiles(balanced_accuracy(scores, labels, threshold), list(np.asarray(draws)))
+
+
+def wilson(right: int, total: int, level: float = 0.95) -> Estimate:
+    """A share with its interval by Wilson (1927), which holds for few examples and shares near 0 and 1."""
+    if not 0 <= right <= total or not total:
+        raise ValueError(f"{right} right of {total}")
+    z, share = NormalDist().inv_cdf((1 + level) / 2), right / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def cohen_kappa(one: Sequence[str], other: Sequence[str]) -> float:
+    """Agreement of two readers beyond chance (Cohen 1960); 1 where both give all examples one and the same label."""
+    if len(one) != len(other) or not one:
+        raise ValueError(f"{len(one)} labels and {len(other)}")
+    observed = sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+    chance = sum(one.count(label) * other.count(label) for label in {*one, *other}) / len(one) ** 2
+    return 1.0 if chance == 1 else (observed - chance) / (1 - chance)

@@ -15,8 +15,8 @@ from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval
 from ..tables.linearise import entries
-from ..tables.mining import SENTENCE
 from ..tables.model import TableQA, train_table_qa
+from ..tables.sentences import sentences
 from ..training import Progress
 from ..training.pairs import train_pairs
 
@@ -25,7 +25,7 @@ VALUE = re.compile(r"(?:[A-Z][\w'.-]*|\d[\d,.]*\d|\d)(?: (?:[A-Z][\w'.-]*|\d+))*
 
 def inverted(passage: str, question: str, answer: str) -> tuple[list[str], list[str]] | None:
     """Reading comprehension turned round: the sentence of the answer and its values in, question out."""
-    sentence = next((part for part in SENTENCE.split(passage) if answer in part), None)
+    sentence = next((part for part in sentences(passage) if answer in part), None)
     if sentence is None:
         return None
     named = [match.group().rstrip(".,") for match in VALUE.finditer(sentence)]
@@ -57,13 +57,14 @@ def write_questions(config: dict[str, Any], inputs: dict[str, Path], out: Path, 
     """
     model = Seq2Seq.load(inputs["generator"], config["device"])
     mined = list(read_rows(inputs["mined"]))
-    texts = [entries(row["sentence"], [cell["value"] for cell in row["cells"]]) for row in mined]
+    # Rows that share a cell share its words: each value once.
+    texts = [entries(row["sentence"], list(dict.fromkeys(cell["value"] for cell in row["cells"]))) for row in mined]
     written: list[Row] = []
     seen = set()
     for row, question in zip(mined, beam_search(model, texts, progress.name), strict=True):
         good = question.count("?") == 1 and question.endswith("?") and len(question.split()) >= 3
-        if not config["check"] or (good and (row["page"], question) not in seen):
-            seen.add((row["page"], question))
+        if not config["check"] or (good and (row["table"], question) not in seen):
+            seen.add((row["table"], question))
             table = {name: row[name] for name in ("id", "title", "header", "rows")}
             written.append(table | {"question": question, "answer": row["sentence"]})
     write_rows(out / "questions.jsonl", written)

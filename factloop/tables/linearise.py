@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..seq2seq import COL, LINK, ROW, SEP
-from .mining import find_cell, lowered
+from .matching import find_cell, lowered
 
 
 def linearise(question: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -79,6 +79,8 @@ class DataSettings(Strict):
     source: Annotated[WorldData | MirrorData, Field(discriminator="kind")]
     split: Shares
     short_questions_per_page: Count
+    short_answers: tuple[Literal["cell", "count", "sum", "difference", "time"], ...]
+    """Kinds of answers of the grammar's questions; GenTaP's are single cells."""
     claims: ClaimSettings
 
 

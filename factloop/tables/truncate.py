@@ -2,8 +2,8 @@
 
 A table that fits is left as it is. Of one that does not, rows are kept by what they share with the question
 and, where a model learns, the answer; at test time the answer is not known and the question alone decides.
-Cells that the answer states go first of all, so that no model learns to say what its input does not have;
-where one of them is lost all the same, `Fitted.lost` names it.
+Rows with what the answer states go first of all, so that no model learns to say what its input does not
+have; `lost_evidence` says what is lost all the same.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ Lengths = Callable[[Sequence[str]], list[int]]
 CELL = 16  # tokens of a cell or column name that nothing points to, where whole ones take too much (TAPEX: 15)
 TITLE = 32  # tokens of the title of a table that does not fit
 NAMED = 4.0  # what a cell that is named whole counts for, beside a word that is as rare
-COMMON = re.compile(
-    r"an?|and|are|as|at|by|did|do|does|for|from|had|has|have|how|in|is|it|many|much|of|on|or|than|that|the|their|this|to|was|were|what"
-    r"|when|where|which|who|whom|whose|why|with"
-)
+COMMON = {
+    *("a", "an", "and", "are", "as", "at", "by", "did", "do", "does", "for", "from", "had", "has", "have", "how", "in", "is", "it"),
+    *("many", "much", "of", "on", "or", "than", "that", "the", "their", "this", "to", "was", "were"),
+    *("what", "when", "where", "which", "who", "whom", "whose", "why", "with"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,22 @@ class Fitted:
     rows: tuple[int, ...]
     """Which rows are in it."""
     columns: tuple[int, ...]
-    lost: tuple[str, ...] = ()
-    """Texts of cells that the answer states and that the input does not have."""
+
+
+def stated_cells(rows: Sequence[Sequence[str]], answer: str | None) -> set[str]:
+    """Texts of cells that an answer states: those of two characters or more within it, and any that is all of it."""
+    said = lowered((answer or "").strip())
+    cells = {cell.strip() for row in rows for cell in row} - {""} if said else set()
+    return {cell for cell in cells if lowered(cell) == said or (len(cell) > 1 and find_cell(lowered(cell), said))}
+
+
+def lost_evidence(fitted: Fitted, rows: Sequence[Sequence[str]], answer: str | None) -> set[str]:
+    """Texts of cells that an answer states and that the input, cut, does not have."""
+    return stated_cells(rows, answer) - {part.strip() for part in fitted.parts}
 
 
 def words_of(text: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", text.lower()) if not COMMON.fullmatch(word)}
+    return {*re.findall(r"\w+", text.lower())} - COMMON
 
 
 def fit_table(
@@ -86,8 +97,7 @@ def fit_table(
             break
     kept = sorted(taken)
     parts = linearise(question, title, names, [taken[row] for row in kept])
-    there = {cell.strip() for cells in taken.values() for cell in cells}
-    return Fitted(parts, tuple(kept), tuple(shown), tuple(sorted(table.stated - there)))
+    return Fitted(parts, tuple(kept), tuple(shown))
 
 
 def remembered(lengths: Lengths) -> Lengths:
@@ -128,21 +138,21 @@ class _Table:
 
     def __init__(self, question: str, header: Sequence[str], rows: Sequence[Sequence[str]], answer: str | None) -> None:
         self.header, self.rows = header, rows
-        self.asked = words_of(question)
-        small, said = lowered(question), lowered(answer or "")
-        distinct = Counter(cell.strip() for row in rows for cell in set(row))
-        self.named = {cell for cell in distinct if len(cell) > 1 and find_cell(lowered(cell), small)}
-        self.stated = {cell for cell in distinct if cell and ((len(cell) > 1 and find_cell(lowered(cell), said)) or lowered(cell) == said)}
-        words = [words_of(" ".join(row)) for row in rows]
-        spread, target = Counter(word for line in words for word in line), self.asked | words_of(said)
+        self.asked, small = words_of(question), lowered(question)
+        target = self.asked | words_of(answer or "")
+        self.stated = stated_cells(rows, answer)
+        inside = {cell.strip() for row in rows for cell in row if len(cell) > 1 and cell.strip().lower() in small}
+        self.telling = {cell for cell in inside if len(cell) > 1 and find_cell(lowered(cell), small)} | self.stated
+        words = [{*re.findall(r"\w+", " ".join(row).lower())} & target for row in rows]
+        cells = [self.telling.intersection(map(str.strip, row)) for row in rows]
+        spread, copies = Counter(word for line in words for word in line), Counter(cell for line in cells for cell in line)
 
         def rarity(count: int) -> float:
             return math.log(1 + len(rows) / count)
 
         self.weights = [
-            sum(rarity(spread[word]) for word in line & target)
-            + sum(NAMED * rarity(distinct[cell]) for cell in {text.strip() for text in row} & (self.named | self.stated))
-            for row, line in zip(rows, words, strict=True)
+            sum(rarity(spread[word]) for word in sorted(line)) + sum(NAMED * rarity(copies[cell]) for cell in sorted(named))
+            for line, named in zip(words, cells, strict=True)
         ]
         self.covering = 0
         """How many of the first rows in `order` hold all that the answer states."""
@@ -160,7 +170,7 @@ class _Table:
 
     def column_weight(self, index: int) -> float:
         cells = {row[index].strip() for row in self.rows}
-        telling = 2 * len(cells & self.stated) + len(cells & self.named) + len(words_of(self.header[index]) & self.asked)
+        telling = len(cells & self.stated) + len(cells & self.telling) + len(words_of(self.header[index]) & self.asked)
         return telling + (index == 0)  # the first column mostly says what a row is about
 
     def cells(self, row: int, columns: Sequence[int], limit: int, lengths: Lengths) -> list[str]:

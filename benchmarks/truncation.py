@@ -43,17 +43,20 @@ def tokenizer() -> Any:
 def main() -> None:
     coder = tokenizer()
 
+    known: dict[str, list[int]] = {}
+
     def coded(texts: Sequence[str]) -> list[list[int]]:
-        return coder(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        if new:
+            known.update(zip(new, coder(new, add_special_tokens=False, split_special_tokens=True)["input_ids"], strict=True))
+        return [known[text] for text in texts]
 
     def lengths(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in coded(texts)]
 
     def ids_of(parts: Sequence[str], room: int) -> list[int]:
         flat = iter(coded([part for part in parts if not isinstance(part, Special)]))
-        return [id_ for part in parts for id_ in ([coder.convert_tokens_to_ids(str(part))] if isinstance(part, Special) else next(flat))][
-            :room
-        ]
+        return [id_ for part in parts for id_ in ([specials[part]] if isinstance(part, Special) else next(flat))][:room]
 
     mirror = Path(os.environ["DATA_MIRROR"])
     examples = [row for name in ("dev", "test") for row in read_rows(mirror / "fetaqa" / f"{name}.jsonl")]
@@ -64,6 +67,8 @@ def main() -> None:
     }
     result: dict[str, Any] = {"command": "DATA_MIRROR=<folder> python -m benchmarks.truncation", "examples": len(examples), "windows": {}}
     result["commit"] = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    coded([text for row in examples for line in [*row["table_array"], table(row)[:2]] for text in line])  # all at once
+    specials = {token: coder.convert_tokens_to_ids(str(token)) for token in SPECIALS}
     whole = [sum(counted(linearise(*table(row)), lengths)) for row in examples]
     for window in WINDOWS:
         figures: dict[str, Any] = {"fit_whole": sum(length < window for length in whole) / len(examples)}

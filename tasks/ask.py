@@ -30,7 +30,7 @@ def answer_question(profile: Profile, model: str, table: Row, question: str) -> 
 
     writer, done = find_model(profile, "tables", model)
     torch.set_num_threads(profile.threads)
-    loaded = TableQA.load(Path(done.path) / "model", profile.device)
+    loaded = TableQA.load(Path(done.path), profile.device)
     (found,) = answer_questions(loaded, [table | {"question": question}])
     return writer, found, loaded.answering.threshold
 

@@ -14,9 +14,12 @@ import pytest
 
 from factloop.corpora.rows import BadRow
 from factloop.corpora.table_files import read_table
-from factloop.tables.answer import asked_without, used_cells
+from factloop.settings import TrainingSettings
+from factloop.tables.answer import answer_questions, asked_without, choose_threshold, used_cells
+from factloop.tables.model import TableQA, train_table_qa
 from factloop.tables.truncate import fit_table, lost_evidence, shortened, stated_cells
 from tests.conftest import Clone
+from tests.test_training import Quiet, tiny
 
 SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
 HOSTILE = "<script>alert(1)</script>[red]x[/red]"
@@ -138,6 +141,33 @@ def test_unanswerable_questions_lack_the_rows_that_answer_them() -> None:
     row = TABLE | {"question": "Who has 4?", "answer": "Ruth has 4.", "short_answer": "Ruth"}
     (kept, yes), (without, no) = asked_without([row, row | {"short_answer": "Nobody"}])
     assert yes and not no and kept is row and without["rows"] == TABLE["rows"][:2]
+
+
+@pytest.mark.unit
+def test_a_model_learns_no_answer_whose_cells_were_cut_and_says_when_a_table_holds_none(tmp_path: Path) -> None:
+    rows = [[f"name {n}", f"number {n} of {n * 7} in a long cell"] for n in range(12)]
+    table = {"title": "T", "header": ["a", "b"], "rows": rows}
+    questions = [table | {"question": f"what of name {n}?", "answer": f"It is name {n}.", "short_answer": f"name {n}"} for n in range(12)]
+    everything = " and ".join(f"name {n} has number {n} of {n * 7} in a long cell" for n in range(12))
+    model = TableQA.from_base(tiny())
+    left_out = train_table_qa(
+        model,
+        [*questions, table | {"question": "what is all?", "answer": everything}],
+        TrainingSettings(3, 8, 1e-2, warmup=1),
+        0,
+        tmp_path,
+        Quiet(),
+    )
+    assert left_out == 1
+    assert all(len(model.long.sources([model.fitted(row).parts])[0]) <= 32 for row in questions)
+    model.answering = choose_threshold(model, questions)
+    assert model.answering.threshold == 0.5 or model.answering.examples == 12
+    assert choose_threshold(model, questions[:4]) == model.answering  # too few to choose on
+    model.save(tmp_path / "model")
+    assert TableQA.load(tmp_path / "model").answering == model.answering
+    for one in answer_questions(model, questions[:3]):
+        assert 0 <= one.confidence <= 1 and one.held == (one.confidence >= model.answering.threshold)
+        assert one.confidence == 0 or one.short in [cell for row in rows for cell in row]
 
 
 # The command

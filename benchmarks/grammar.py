@@ -37,7 +37,7 @@ OPERATORS = {"greater": (False, True), "after": (False, True), "less": (True, Fa
 
 def cleaned(cells: pd.Series) -> pd.Series:
     """Text without reference marks at its end, one space between words."""
-    marks = r"(?:\s*(?:\[[^\[\]]{1,9}\]|\*|†|‡|§))+\s*$"
+    marks = r"(?:\s*(?:\[\s*(?:\w{1,3}|[Nn]\w*\s*\d+)\s*\]|\*|†|‡|§))+\s*$"
     return cells.astype(str).str.replace(marks, "", regex=True).str.split().str.join(" ")
 
 
@@ -51,7 +51,7 @@ def numeric(cells: pd.Series) -> pd.Series:
 
 
 def unit(cells: pd.Series) -> pd.Series:
-    return cleaned(cells).str.casefold().str.replace(r"[-+\u2212\u2013\d.,\s]", "", regex=True)
+    return cleaned(cells).str.casefold().str.replace(r"[-+\u2212\u2013](?=\W?[\d.])|[\d.,\s]", "", regex=True)
 
 
 def periods(cells: pd.Series) -> list[pd.Period] | None:

@@ -59,7 +59,8 @@ def show(table: Row, answer: Answer, threshold: float, writer: str, path: Path) 
         terminal.print(Text(answer.long), Text(answer.short, "bold"), sep="\n")
     else:
         terminal.print("The table does not hold the answer, as far as the model can tell.", style="bold red")
-        terminal.print(Text(f"What it would have said, not to be relied on: {answer.long} ({answer.short})", "dim"))
+        if answer.long or answer.short:
+            terminal.print(Text(f"What it would have said, not to be relied on: {answer.long} ({answer.short})", "dim"))
     used = ", ".join(f"row {row + 1} {table['header'][column]}: {table['rows'][row][column]}" for row, column in answer.cells)
     terminal.print(Text(f"cells       {used or 'none'}"))
     terminal.print(f"confidence  {answer.confidence:.2f}; from {threshold:.2f} on an answer counts as held")

@@ -126,6 +126,7 @@ def test_forms_are_executed(asked: dict[str, Any], answer: str | None) -> None:
         (["Rams", "Jena", "1960", "1", "1 May 1960", "1%"], form("cell", "only", 1, (0, "equal", ["Rams"]))),
         (["rams [ a ]", "Jena", "1960", "1", "1 May 1960", "1%"], form("cell", "only", 1, (0, "equal", ["Rams"]))),
         (["Total", "", "", "14,850", "", ""], form("cell", "last", 0)),
+        (["(Total: all)", "", "", "14,850", "", ""], form("cell", "last", 0)),
         (["Rams", "Bonn", "1888", "950", "3 Feb 1999", "4.0%"], form("count", "all", None, (1, "equal", ["Ulm"]))),  # a row twice
         (["Club", "City", "Founded", "Capacity", "First match", "Change"], form("cell", "first", 0)),
         (["South"] * 6, form("cell", "first", 0)),

@@ -7,6 +7,7 @@ that goes over all rows has an answer. Columns without a name or of the same nam
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ def read_columns(header: Sequence[str], rows: Sequence[Sequence[str]], grammar: 
     names = [plain(name).rstrip(":").strip() for name in header]
     columns = tuple(column(name, line, grammar.headers) for name, line in zip(names, cells, strict=True))
     count = Counter(name.casefold() for name in names)
-    named = tuple(index for index, name in enumerate(names) if name and len(name) <= LONGEST and count[name.casefold()] == 1)
+    named = tuple(
+        index for index, name in enumerate(names) if not is_missing(name) and len(name) <= LONGEST and count[name.casefold()] == 1
+    )
     return Reading(columns, cells, named, not any(_summary(header, row, grammar) for row in rows))
 
 
@@ -55,7 +58,8 @@ def _summary(header: Sequence[str], row: Sequence[str], grammar: Grammar) -> boo
     texts = [plain(cell).casefold() for cell in row]
     if len(row) > 1 and (len(set(texts)) == 1 or texts == [plain(name).casefold() for name in header]):
         return True
-    return any(text and text.replace(":", " ").split()[0] in grammar.summaries for text in texts if text.strip(": "))
+    first = [re.match(r"\W*([\w-]+)", text) for text in texts]
+    return any(word and word[1] in grammar.summaries for word in first)
 
 
 def execute(form: Form, reading: Reading) -> str | None:

@@ -47,9 +47,8 @@ def read_columns(header: Sequence[str], rows: Sequence[Sequence[str]], grammar: 
     names = [plain(name).rstrip(":").strip() for name in header]
     columns = tuple(column(name, line, grammar.headers) for name, line in zip(names, cells, strict=True))
     count = Counter(name.casefold() for name in names)
-    named = tuple(
-        index for index, name in enumerate(names) if not is_missing(name) and len(name) <= LONGEST and count[name.casefold()] == 1
-    )
+    known = [bool(name) and not is_missing(name) and len(name) <= LONGEST for name in names]
+    named = tuple(index for index, name in enumerate(names) if known[index] and count[name.casefold()] == 1)
     return Reading(columns, cells, named, not any(_summary(header, row, grammar) for row in rows))
 
 

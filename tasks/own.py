@@ -56,7 +56,7 @@ class Own:
 def prepare_own(name: str, kind: Kind, rows: list[Row], profile: Profile, model: str | None) -> Own:
     """Find judge and model, keep the rows as an input; NotReady says what is missing."""
     judges = gate_judges(profile) if kind == "summaries" else {}
-    writer, found = _find_model(profile, kind, model) if model else ("the file", None)
+    writer, found = find_model(profile, kind, model) if model else ("the file", None)
     scratch = STATE / "own" / f"{os.getpid()}.jsonl"  # a run beside this one has its own
     write_rows(scratch, rows)
     digest = file_digest(scratch)
@@ -64,7 +64,7 @@ def prepare_own(name: str, kind: Kind, rows: list[Row], profile: Profile, model:
     return Own(name, kind, profile, (str(path), digest), judges, found, writer)
 
 
-def _find_model(profile: Profile, kind: Kind, name: str) -> tuple[str, Done]:
+def find_model(profile: Profile, kind: Kind, name: str) -> tuple[str, Done]:
     """A registered model of this kind: `models:/name@alias`, `models:/name/version`, or the profile's champion."""
     uri = name if name.startswith("models:/") else f"models:/{profile.name}-{name}@champion"
     parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)

@@ -28,6 +28,7 @@ class Generator(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         from factloop.decoding import beam_search
+        from factloop.tables.answer import answer_questions
         from factloop.tables.linearise import entries
 
         rows = model_input.to_dict("records")
@@ -54,7 +55,9 @@ class Generator(PythonModel):
             texts = [entries(row["sentence"], json.loads(row["entries"])) for row in rows]
             return pd.DataFrame({"question": beam_search(self.model, texts)})
         tables = [{"question": row["question"], **json.loads(row["table"])} for row in rows]
-        return pd.DataFrame({form: self.model.answer(tables, form) for form in ("long", "short")})
+        answers = answer_questions(self.model, tables)
+        given = [[one.long, one.short, json.dumps(one.cells), str(one.confidence), "yes" if one.held else "no"] for one in answers]
+        return pd.DataFrame(given, columns=["long", "short", "cells", "confidence", "held"])
 
     def part_of_qags(self, rows: Any) -> pd.DataFrame:
         """Answers that a text holds, a question for one of them, or the answer of a question: empty for none."""

@@ -81,6 +81,8 @@ class DataSettings(Strict):
     split: Shares
     mining: MiningSettings
     short_questions_per_page: Count
+    short_answers: tuple[Literal["cell", "count", "sum", "difference", "time"], ...]
+    """Kinds of answers of the grammar's questions; GenTaP's are single cells."""
     claims: ClaimSettings
 
 

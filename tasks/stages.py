@@ -28,8 +28,8 @@ from factloop.corpora.readers import Refuse, read
 from factloop.corpora.rows import BadRow, Row, read_rows, write_rows
 from factloop.faults import kill_point
 from factloop.tables.corpus import unique
-from factloop.tables.grammar import draw_question
 from factloop.tables.mining import mine as mine_page
+from factloop.tables.questions import draw_questions
 from factloop.world import generate
 from factloop.world.vocabulary import make_world
 
@@ -153,9 +153,8 @@ def mine(profile: Profile, target: Path) -> None:
     mined = list(unique((row for page in read_rows(pages) for row in mine_page(page, profile.data.mining, counts)), counts))
     short = []
     for page in read_rows(pages):
-        rng = random.Random(page["id"])
-        drawn = [draw_question(page, rng) for _ in range(profile.data.short_questions_per_page)]
-        for index, question in enumerate({item["question"]: item for item in drawn if item}.values()):
+        drawn = draw_questions(page, random.Random(page["id"]), profile.data.short_questions_per_page, profile.data.short_answers)
+        for index, question in enumerate(drawn):
             table = {name: page[name] for name in ("page", "title", "header", "rows")}
             short.append({"id": f"{page['id']}/short-{index}", **table, **question})
     for suite, rows in (("mined", mined), ("short_questions", short)):

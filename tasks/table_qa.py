@@ -63,10 +63,10 @@ def fine_tune(context: Context, profile: Profile, data: Data, start: dict[str, D
         context, f"table-qa{suffix}", "factloop.steps.tables:fine_tune",
         config={
             "training": profile.tables.fine_tuning.__dict__, "seed": profile.seed,
-            "examples": profile.tables.fine_tuning_examples,
+            "examples": profile.tables.fine_tuning_examples, "short_answers": profile.data.short_answers,
         },
-        inputs=start | {"questions": data["table_questions.train"]},
-        served=Served("table-qa", TABLE_EXAMPLE, ("long", "short"), {"start": next(iter(start))}),
+        inputs=start | {"questions": data["table_questions.train"], "validation": data["table_questions.validation"]},
+        served=Served("table-qa", TABLE_EXAMPLE, ("long", "short", "cells", "confidence", "held"), {"start": next(iter(start))}),
     )  # fmt: skip
 
 

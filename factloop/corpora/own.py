@@ -128,7 +128,7 @@ def _question(path: Path, fields: Row, named: Mapping[str, str], written: bool) 
 def _id(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise Rule(f"its id is {value!r:.40}, neither text nor a whole number")
-    return _clean("id", str(value))
+    return clean_text("id", str(value))
 
 
 def _text(fields: Row, name: str) -> str:
@@ -139,10 +139,10 @@ def _text(fields: Row, name: str) -> str:
         raise Rule(f"field {name!r} is {'null' if value is None else f'a {type(value).__name__}'}, not text")
     if not value.strip():
         raise Rule(f"field {name!r} is empty")
-    return _clean(name, value)
+    return clean_text(name, value)
 
 
-def _clean(name: str, text: str) -> str:
+def clean_text(name: str, text: str) -> str:
     strange = NO_TEXT.search(text)
     if strange:
         raise Rule(f"field {name!r} has the control character U+{ord(strange.group()):04X} (character {strange.start() + 1})")
@@ -166,13 +166,13 @@ def _table(path: Path, fields: Row, column: str) -> Row:
         if len(line) != len(value[0]):
             raise Rule(f"row {index} of its table has {len(line)} cells where the header has {len(value[0])}")
     header, *body = ([_cell(cell) for cell in line] for line in value)
-    return {"title": _clean("title", ": ".join(str(title) for title in titles if title)), "header": header, "rows": body}
+    return {"title": clean_text("title", ": ".join(str(title) for title in titles if title)), "header": header, "rows": body}
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, list | dict):
         raise Rule(f"a cell of its table is a {type(value).__name__}, neither text nor a number")
-    return _clean("table", "" if value is None else str(value))
+    return clean_text("table", "" if value is None else str(value))
 
 
 def _table_file(folder: Path, name: str) -> list[list[str]]:

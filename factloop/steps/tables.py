@@ -14,12 +14,15 @@ from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval
+from ..tables.answer import answer_questions, asked_without, choose_threshold
 from ..tables.linearise import entries
-from ..tables.model import TableQA, train_table_qa
+from ..tables.model import Answering, TableQA, train_table_qa
 from ..tables.sentences import sentences
+from ..tables.truncate import lost_evidence
 from ..training import Progress
 from ..training.pairs import train_pairs
 
+VALIDATED = 200  # questions that the threshold of answering is chosen on, at most
 VALUE = re.compile(r"(?:[A-Z][\w'.-]*|\d[\d,.]*\d|\d)(?: (?:[A-Z][\w'.-]*|\d+))*")
 
 
@@ -77,27 +80,36 @@ def pretrain(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     long, short = (list(read_rows(inputs[form])) for form in ("long", "short"))
     count = min(len(long), len(short))
     settings = TrainingSettings(**config["training"])
-    train_table_qa(model, long[:count] + short[:count], settings, config["seed"], checkpoints, progress)
+    left_out = train_table_qa(model, long[:count] + short[:count], settings, config["seed"], checkpoints, progress)
     model.save(out / "model")
-    return {"long": count, "short": count}
+    return {"long": count, "short": count, "left_out": left_out}
 
 
 def fine_tune(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `questions` and either `pretrained` or `base`, to begin from."""
+    """Inputs `questions`, `validation`, and either `pretrained` or `base`, to begin from.
+
+    When the model may say that a table holds the answer is measured on `validation` once it is trained.
+    """
     if "pretrained" in inputs:
         model = TableQA.load(inputs["pretrained"] / "model", config["device"])
     else:
         model = TableQA.from_base(Seq2Seq.load(inputs["base"], config["device"]))
     questions = list(read_rows(inputs["questions"]))[: config["examples"]]
-    train_table_qa(model, questions, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
+    left_out = train_table_qa(model, questions, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
+    model.answering = Answering(cells_only=tuple(config["short_answers"]) == ("cell",))
+    model.answering = choose_threshold(model, list(islice(read_rows(inputs["validation"]), VALIDATED)))
     model.save(out / "model")
-    return {"questions": len(questions)}
+    chosen = {"held_threshold": model.answering.threshold, "held_validation": model.answering.examples}
+    return {"questions": len(questions), "left_out": left_out} | chosen
 
 
 def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `model` and `questions`: long answers against references."""
+    """Inputs `model` and `questions`: long answers against references; how often it knows whether the table holds the answer."""
     model = TableQA.load(inputs["model"], config["device"])
     questions = list(read_rows(inputs["questions"]))[: config["examples"]]
+    lost = sum(bool(lost_evidence(model.fitted(row), row["rows"], row["answer"])) for row in questions)
+    if lost:
+        print(f"{progress.name}: in {lost} of {len(questions)} questions the window lacks cells that the reference states", flush=True)
     outputs = model.answer(questions, "long")
     references = [row["answer"] for row in questions]
     scores: dict[str, Any] = rouge(references, outputs)
@@ -115,4 +127,8 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     metrics = {name: asdict(interval(values)) for name, values in scores.items()}
     metrics["bleu_lowercase"] = asdict(interval(lowered, bleu))
     metrics |= {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor))}
-    return metrics | {"examples": len(questions)}
+    judged = asked_without(questions)
+    if judged:
+        held = [one.held for one in answer_questions(model, [row for row, _ in judged])]
+        metrics["held_accuracy"] = asdict(interval([float(said == truth) for said, (_, truth) in zip(held, judged, strict=True)]))
+    return metrics | {"examples": len(questions), "evidence_lost": lost}

@@ -9,20 +9,26 @@ from .matching import find_cell, lowered
 
 
 def linearise(question: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Question, then the table: title, header and rows, with special tokens between cells.
+    """Question, then the table: <sep> before its title, <col> before each column's name, <row> before each row.
 
-    A cell that the question names is marked by a link, as schema linking does for SQL (Wang et
-    al. 2020, RAT-SQL): a small model learns to look rows up by it, and hardly without.
+    Between the cells of a row stands <col>. A cell that the question names is marked by a link, as schema
+    linking does for SQL (Wang et al. 2020, RAT-SQL): a small model learns to look rows up by it, and hardly without.
     """
     asked = lowered(question)
-    parts: list[str] = [question, SEP, title, ROW]
+    parts: list[str] = [question, SEP, title]
     for name in header:
-        parts += [name, COL]
+        parts += [COL, name]
     for line in rows:
-        parts.append(ROW)
-        for cell in line:
-            named = len(cell) > 1 and find_cell(lowered(cell.strip()), asked)
-            parts += [LINK, cell, COL] if named else [cell, COL]
+        parts += row_parts(asked, line)
+    return parts
+
+
+def row_parts(asked: str, line: Sequence[str]) -> list[str]:
+    """One row of the input, for a question in small letters."""
+    parts: list[str] = []
+    for cell in line:
+        named = len(cell) > 1 and find_cell(lowered(cell.strip()), asked)
+        parts += [COL if parts else ROW, *([LINK] if named else []), cell]
     return parts
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,21 @@ from ..decoding import beam_search
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..training import Progress, fit, likelihood
-from .linearise import linearise
+from .truncate import Fitted, fit_table, lost_evidence
 
 FORMS = ("long", "short")
+
+
+@dataclass(frozen=True)
+class Answering:
+    """When a model may say that a table holds the answer."""
+
+    threshold: float = 0.5
+    """The least probability of the short answer."""
+    cells_only: bool = True
+    """Whether every short answer it learned is a cell, so that one which is none is wrong."""
+    examples: int = 0
+    """Validation questions that the threshold was chosen on; 0: there were too few, and it is as it is by default."""
 
 
 @dataclass
@@ -25,6 +38,7 @@ class TableQA:
     long: Seq2Seq
     short: Seq2Seq
     """Shares every parameter outside the decoder with `long`."""
+    answering: Answering = Answering()
 
     @classmethod
     def from_base(cls, base: Seq2Seq) -> TableQA:
@@ -40,25 +54,32 @@ class TableQA:
         own = {name for name, _ in loaded.short.model.named_parameters() if _is_decoder(name)}
         if unexpected or own & set(missing):
             raise ValueError(f"{folder}: the short decoder does not fit: {unexpected or own & set(missing)}")
+        settings = folder / "answering.json"
+        loaded.answering = Answering(**json.loads(settings.read_text())) if settings.exists() else Answering()
         return loaded
 
     def save(self, folder: Path) -> None:
         self.long.save(folder)
         own = {name: value.detach().contiguous() for name, value in self.short.model.named_parameters() if _is_decoder(name)}
         save_file(own, folder / "short_decoder.safetensors")
+        (folder / "answering.json").write_text(json.dumps(asdict(self.answering)))
+
+    def fitted(self, row: dict[str, Any], answer: str | None = None) -> Fitted:
+        """The input for a row with question, title, header and rows, cut to the window; for training by its answer, too."""
+
+        def lengths(texts: Sequence[str]) -> list[int]:
+            return list(map(len, self.long.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]))
+
+        return fit_table(row["question"], row["title"], row["header"], row["rows"], answer, self.long.window.source - 1, lengths)
 
     def answer(self, questions: Sequence[dict[str, Any]], form: str) -> list[str]:
         """Answers to rows with question, title, header and rows, by beam search."""
         side = self.long if form == "long" else self.short
-        return beam_search(side, [as_source(row) for row in questions], f"{form} answers")
+        return beam_search(side, [self.fitted(row).parts for row in questions], f"{form} answers")
 
 
 def _is_decoder(name: str) -> bool:
     return "decoder" in name
-
-
-def as_source(row: dict[str, Any]) -> list[str]:
-    return linearise(row["question"], row["title"], row["header"], row["rows"])
 
 
 def train_table_qa(
@@ -68,20 +89,29 @@ def train_table_qa(
     seed: int,
     checkpoints: Path,
     progress: Progress,
-) -> list[dict[str, float]]:
+) -> int:
     """Train both decoders in place on rows with `answer` (long), `short_answer`, or both.
 
-    Every batch mixes the forms, each decoder with the mean over its own tokens; where the
+    An answer that states cells which do not fit into the window is left out, lest the model learns to make
+    such things up; returns how many were. Every batch mixes the forms, each decoder with the mean over its own tokens; where the
     published pretraining alternates whole batches of one form, the expectation is the same.
     """
     sides = {"long": table_qa.long, "short": table_qa.short}
     fields = {"long": "answer", "short": "short_answer"}
     examples: list[tuple[str, list[int], list[int]]] = []
+    left_out = 0
     for form in FORMS:
-        rows = [row for row in questions if row.get(fields[form])]
-        sources = sides[form].sources([as_source(row) for row in rows])
-        targets = sides[form].targets([[row[fields[form]]] for row in rows])
+        given = [(row, table_qa.fitted(row, row[fields[form]])) for row in questions if row.get(fields[form])]
+        fit_in = [(row, fitted) for row, fitted in given if not lost_evidence(fitted, row["rows"], row[fields[form]])]
+        left_out += len(given) - len(fit_in)
+        sources = sides[form].sources([fitted.parts for _, fitted in fit_in])
+        targets = sides[form].targets([[row[fields[form]]] for row, _ in fit_in])
         examples += [(form, source, target) for source, target in zip(sources, targets, strict=True)]
+
+    if left_out:
+        print(
+            f"{progress.name}: {left_out} of {left_out + len(examples)} answers left out: their table does not fit the window", flush=True
+        )
 
     def loss(batch: list[tuple[str, list[int], list[int]]]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -95,4 +125,5 @@ def train_table_qa(
 
     model = nn.ModuleDict({form: side.model for form, side in sides.items()})
     lengths = [len(source) + len(target) for _, source, target in examples]
-    return fit(model, loss, examples, lengths, settings, seed, checkpoints, progress)
+    fit(model, loss, examples, lengths, settings, seed, checkpoints, progress)
+    return left_out

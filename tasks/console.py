@@ -90,6 +90,13 @@ def metric_table(title: str, columns: dict[str, Done], names: list[str]) -> Tabl
     return table
 
 
+def number(value: float, sign: bool = False) -> str:
+    """Three decimals, one from 10 on; empty for what is not a number."""
+    if value != value:
+        return ""
+    return f"{value:{'+' if sign else ''}.{1 if abs(value) >= 10 else 3}f}"
+
+
 def interval_text(metrics: Mapping[str, float], name: str) -> str:
     if name not in metrics:
         return ""

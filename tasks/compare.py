@@ -73,7 +73,7 @@ def compare(names: list[str]) -> Comparison:
     if not chosen:
         raise Refused("; ".join(told))
     measured = [(*pair, stats.example_shares(pair[2].rows, pair[1].rows)) for pair in chosen]
-    differences = [{name: stats.of_shares(values[~(values != values)]) for name, values in shares.items()} for *_, shares in measured]
+    differences = [stats.compare_examples(second.rows, first.rows) for _, first, second in chosen]
     adjusted = stats.holm({(place, name): d.p for place, every in enumerate(differences) for name, d in every.items()})
     pairs = []
     for place, (label, first, second, shares) in enumerate(measured):

@@ -21,10 +21,6 @@ from .keys import digest
 from .memo import recall_run
 from .serving import aliased
 
-KINDS = {
-    "factloop.steps.summaries.evaluate": "summaries", "factloop.steps.own.evaluate_summaries": "summaries",
-    "factloop.steps.tables.evaluate": "tables", "factloop.steps.own.evaluate_answers": "tables",
-}  # fmt: skip
 HEADLINES = ("evaluate-summarizer-contrastive", "evaluate-table-qa")  # of a retrain: what its gate decides on
 JUDGES = ("quals", "qags", "factcc")  # settings in an evaluation's config
 VERSION = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -46,7 +42,7 @@ class Evaluation:
 
     @property
     def kind(self) -> str:
-        return KINDS[self.key["step"]]
+        return "summaries" if "document" in self.rows[0] else "tables"
 
     @property
     def judges(self) -> str:
@@ -97,7 +93,7 @@ def _evaluation(name: str, run: Run) -> Evaluation | None:
         raise Refused(f"{name}: evaluation run {run.info.run_id} is not finished (it is {run.info.status})")
     path = mlflow.artifacts.download_artifacts(artifact_uri=f"{run.info.artifact_uri}/key.json")
     key = json.loads(Path(path).read_text(encoding="utf-8"))
-    return Evaluation(name, run, key) if key["step"] in KINDS else None
+    return Evaluation(name, run, key)
 
 
 def _of_run(client: MlflowClient, name: str, run: Run) -> list[Evaluation]:

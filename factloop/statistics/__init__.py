@@ -9,7 +9,7 @@ from .agreement import accuracy_interval, balanced_accuracy, best_threshold, cor
 from .bootstrap import Estimate, auc, auc_interval, interval
 from .compare import LOWER_IS_BETTER, compare_examples, example_shares, gain, holm, shown
 from .gate import Verdict, decide
-from .paired import Difference, of_shares, sign_flip_p
+from .paired import Difference, of_shares, paired_difference, sign_flip_p
 from .slices import most_different, slice_differences, slices
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "most_different",
     "of_shares",
     "paired_agreement",
+    "paired_difference",
     "pearson",
     "shown",
     "sign_flip_p",

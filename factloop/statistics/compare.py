@@ -8,41 +8,46 @@ from typing import Any, Literal
 import numpy as np
 
 from .bootstrap import Statistic
-from .paired import LEVEL, Array, Difference, of_shares, shares
+from .paired import LEVEL, Array, Difference, paired_difference, shares
 
 LOWER_IS_BETTER = {"hallucination_rate"}
 Shown = Literal["better", "worse", "not shown"]
+Row = dict[str, Any]
 
 
-def example_shares(candidate: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> dict[str, Array]:
-    """Each example's share in candidate - other, [examples], for every metric that both have; NaN where either has no score.
+def compare_examples(candidate: Sequence[Row], other: Sequence[Row]) -> dict[str, Difference]:
+    """candidate - other for every metric that both have, of per-example rows (`scores`, `bleu_statistics`, `meteor_statistics`).
 
-    Of per-example rows (`scores`, `bleu_statistics`, `meteor_statistics`). Raises ValueError where
-    they are not of the same examples in the same order. Of what is scored as a whole (BLEU, METEOR)
-    the share is a pseudo-value.
+    Raises ValueError where they are not of the same examples in the same order. An example without
+    a score on either side (no evidence) counts on neither.
     """
+    return {name: paired_difference(*sides, statistic) for name, (sides, statistic) in _sides(candidate, other).items()}
+
+
+def example_shares(candidate: Sequence[Row], other: Sequence[Row]) -> dict[str, Array]:
+    """Each example's share in candidate - other, [examples], for every metric of `compare_examples`; NaN where either has no score."""
+    return {name: shares(one, kind) - shares(two, kind) for name, ((one, two), kind) in _sides(candidate, other).items()}
+
+
+def _sides(candidate: Sequence[Row], other: Sequence[Row]) -> dict[str, tuple[tuple[Array, Array], Statistic | None]]:
+    """The values of both by metric, and the statistic of what is scored as a whole."""
     ids = [[row["id"] for row in rows] for rows in (candidate, other)]
     if ids[0] != ids[1]:
         differing = sum(a != b for a, b in zip(*ids, strict=False)) + abs(len(ids[0]) - len(ids[1]))
         raise ValueError(f"not the same test examples: {len(ids[0])} against {len(ids[1])}, {differing} of them differ")
     from ..judges import bleu, meteor
 
-    found: dict[str, Array] = {}
+    found: dict[str, tuple[tuple[Array, Array], Statistic | None]] = {}
     for name in candidate[0]["scores"]:
-        sides = [np.array([row["scores"].get(name) for row in rows], dtype=float) for rows in (candidate, other)]
-        if not np.isnan(sides[0] - sides[1]).all():
-            found[name] = sides[0] - sides[1]
+        one, two = (np.array([row["scores"].get(name) for row in rows], dtype=float) for rows in (candidate, other))
+        if not np.isnan(one - two).all():
+            found[name] = ((one, two), None)
     whole: tuple[tuple[str, Statistic], ...] = (("bleu", bleu), ("meteor", meteor))
     for name, statistic in whole:
         if all(f"{name}_statistics" in rows[0] for rows in (candidate, other)):
-            tables = [shares([row[f"{name}_statistics"] for row in rows], statistic) for rows in (candidate, other)]
-            found[name] = tables[0] - tables[1]
+            one, two = (np.array([row[f"{name}_statistics"] for row in rows], dtype=float) for rows in (candidate, other))
+            found[name] = ((one, two), statistic)
     return found
-
-
-def compare_examples(candidate: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> dict[str, Difference]:
-    """candidate - other for every metric of `example_shares`. An example without a score on either side counts on neither."""
-    return {name: of_shares(found[~np.isnan(found)]) for name, found in example_shares(candidate, other).items()}
 
 
 def holm(p: Mapping[Any, float]) -> dict[Any, float]:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tasks.compare import LETTERS, Comparison, Pair, compare
 from tasks.console import console as terminal
-from tasks.console import number, say
+from tasks.console import number, say, signed
 from tasks.evaluations import Refused
 from tasks.failures import told
 
@@ -30,10 +30,9 @@ def pair_table(pair: Pair) -> Table:
     for column in ("metric", earlier, later, "difference [95% interval]", "p", "p (Holm)", f"{later} is", "80% of tries show"):
         table.add_column(column)
     for name, found in pair.differences.items():
-        difference = f"{number(found.value, True)} [{number(found.low, True)}, {number(found.high, True)}]"
         values = [number(pair.value(side, name)) for side in (pair.first, pair.second)]
         detectable = f"±{number(found.detectable())}" if found.differing else "no example differs"
-        table.add_row(name, *values, difference, f"{found.p:.2g}", f"{pair.adjusted[name]:.2g}", pair.shown(name), detectable)
+        table.add_row(name, *values, signed(found), f"{found.p:.2g}", f"{pair.adjusted[name]:.2g}", pair.shown(name), detectable)
     return table
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from factloop.statistics import Estimate
+
 from .memo import Done
 from .profiles import Profile
 
@@ -90,11 +92,15 @@ def metric_table(title: str, columns: dict[str, Done], names: list[str]) -> Tabl
     return table
 
 
-def number(value: float, sign: bool = False) -> str:
+def number(value: float) -> str:
     """Three decimals, one from 10 on; empty for what is not a number."""
-    if value != value:
-        return ""
-    return f"{value:{'+' if sign else ''}.{1 if abs(value) >= 10 else 3}f}"
+    return "" if value != value else f"{value:.{1 if abs(value) >= 10 else 3}f}"
+
+
+def signed(found: Estimate) -> str:
+    """A difference with its interval."""
+    digits = 1 if max(abs(found.low), abs(found.high)) >= 10 else 3
+    return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
 
 
 def interval_text(metrics: Mapping[str, float], name: str) -> str:

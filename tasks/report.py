@@ -16,7 +16,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from factloop.faults import kill_point
 from factloop.statistics import Estimate
 
-from .console import interval_text, number
+from .console import interval_text, number, signed
 from .data import Data
 from .environment import ROOT, STATE
 from .evidence import image
@@ -100,7 +100,7 @@ def page(template: str, **values: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"interval": interval_text, "number": number}
+    environment.globals |= {"interval": interval_text, "number": number, "signed": signed}
     return environment.get_template(template).render(**values)
 
 

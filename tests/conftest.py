@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.soundness import outcome
+from tests.soundness import Killed, outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -138,10 +138,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdin and server.stdout
         yield server.stdout.readline().strip()
         server.stdin.close()
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL where a test kills within its own process."""
 
 
 @pytest.fixture

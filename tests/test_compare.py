@@ -18,8 +18,8 @@ from flows import compare as verb
 from tasks import compare as comparing
 from tasks import memo
 from tests import made
-from tests.conftest import Clone, Killed
-from tests.soundness import flip
+from tests.conftest import Clone
+from tests.soundness import Killed, flip
 
 pytestmark = pytest.mark.flow
 POINTS = ("compare:begun", "compare:measured", "page:half-written@compare", "compare:logged")
@@ -36,7 +36,7 @@ class Store:
         return made.evaluation(self.client, self.experiment, self.folder / "scratch", rows, **more)
 
     def files(self, run_id: str, name: str) -> Path:
-        return Path(self.client.download_artifacts(run_id, name))
+        return Path(self.client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / name
 
     def compared(self) -> list[Any]:
         return list(self.client.search_runs([self.experiment], "tags.step = 'compare'"))

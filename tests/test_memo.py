@@ -20,8 +20,7 @@ from factloop.training import checkpoints
 from tasks import data, memo, parent, record
 from tasks.profiles import load_profile
 from tasks.serving import Served
-from tests.conftest import Killed
-from tests.soundness import flip
+from tests.soundness import Killed, flip
 
 pytestmark = pytest.mark.fault
 NAME = "memo-base"

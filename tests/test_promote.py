@@ -14,8 +14,7 @@ from flows import promote as verb
 from tasks import memo
 from tasks.history import crown, entries, settle
 from tests import made
-from tests.conftest import Killed
-from tests.soundness import flip
+from tests.soundness import Killed, flip
 
 pytestmark = pytest.mark.flow
 NAME = "smoke-summarizer"

@@ -38,7 +38,10 @@ class Difference(Estimate):
     variance: float
     """Of the examples' shares in the difference."""
     step: float
-    """By how much an example differs where it does, in the mean; of a score of the whole, weighed by size, since single examples carry it."""
+    """By how much an example differs where it does, in the mean.
+
+    Of a score of the whole each is weighed by its size, since single examples can carry it.
+    """
 
     def turned(self) -> Difference:
         """The same with less as better, or the other system as the first."""

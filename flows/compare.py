@@ -43,7 +43,7 @@ def show(comparison: Comparison) -> None:
         terminal.print(pair_table(pair))
     for note in comparison.notes:
         say(escape(note))
-    say(f"by kind of example, and where they differ most\npage    {escape(str(comparison.page))}")
+    say(f"page    {escape(str(comparison.page))}  (by kind of example, and where they differ most)")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ A version whose files are missing or damaged is refused. Asked again after a kil
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import Any
 
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reason", default="", help="why; kept with the version")
     options = parser.parse_args(arguments)
     with told("promote", Unmoved):
-        if not options.model.endswith(tuple(f"-{model}" for model in GATED)):
+        if not re.fullmatch(rf"[\w.-]+-({'|'.join(GATED)})", options.model):
             raise Unmoved(f"{options.model}: only models with a gate have a champion to move: <profile>-{', <profile>-'.join(GATED)}")
         if len(options.reason) > LONGEST:
             raise Unmoved(f"a reason of {len(options.reason)} characters; at most {LONGEST} are kept")

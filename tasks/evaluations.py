@@ -105,7 +105,10 @@ def _of_run(client: MlflowClient, name: str, run: Run) -> list[Evaluation]:
         raise Refused(f"{name}: a run of {step!r}, neither of `retrain` nor an evaluation")
     if run.info.status != "FINISHED":
         raise Refused(f"{name}: this retrain is not finished (it is {run.info.status})")
-    path = mlflow.artifacts.download_artifacts(artifact_uri=f"{run.info.artifact_uri}/steps.json")
+    try:
+        path = mlflow.artifacts.download_artifacts(artifact_uri=f"{run.info.artifact_uri}/steps.json")
+    except (OSError, MlflowException):
+        raise Refused(f"{name}: this retrain has no record of its steps (steps.json); name its evaluations") from None
     steps = json.loads(Path(path).read_text(encoding="utf-8"))["steps"]
     first = {step["name"]: step["run_id"] for step in reversed(steps)}  # the champion's, of the same name, comes later
     found = [_evaluation(name, client.get_run(first[headline])) for headline in HEADLINES if headline in first]

@@ -94,7 +94,7 @@ def crown(client: MlflowClient, registered: str, version: str, how: str, why: st
         moves = entries(client, registered)
         last = moves[-1] if moves else None
         if last and not last.settled and (last.version, last.how) == (version, how):
-            entry = replace(last, why=why)  # begun by a process that was killed
+            entry = replace(last, why=why or last.why)  # begun by a process that was killed
         else:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             entry = Entry(last.number + 1 if last else 1, version, champion_of(client, registered), how, why, user(), now)

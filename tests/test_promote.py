@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from mlflow.tracking import MlflowClient
 import mlflow
 from flows import promote as verb
 from tasks import memo
+from tasks.gate import Gated, gate
 from tasks.history import crown, entries, settle
+from tasks.profiles import load_profile
 from tests import made
 from tests.soundness import Killed, flip
 
@@ -25,15 +28,23 @@ class Registry:
 
     def __init__(self, folder: Path) -> None:
         self.client = MlflowClient()
-        experiment = self.client.create_experiment("factloop-smoke", artifact_location=(folder / "artifacts").as_uri())
+        self.scratch = folder / "scratch"
+        self.experiment = self.client.create_experiment("factloop-smoke", artifact_location=(folder / "artifacts").as_uri())
         for weights in "abcd":
-            made.version(self.client, experiment, folder / "scratch", NAME, weights)
+            made.version(self.client, self.experiment, self.scratch, NAME, weights)
 
     def champion(self) -> str | None:
         return {alias: str(number) for alias, number in self.client.get_registered_model(NAME).aliases.items()}.get("champion")
 
     def gate(self, version: str) -> None:
         settle(self.client, NAME, crown(self.client, NAME, version, "gate", "quals is better"))
+
+    def judged(self, context: memo.Context, version: str, better: float, champion: memo.Done | None) -> tuple[Gated, memo.Done]:
+        """What the gate says of a version whose evaluation is that much better, and that evaluation."""
+        rows = made.summary_rows(200, better, seed=int(version))
+        evaluation = memo.recall_run(self.client.get_run(made.evaluation(self.client, self.experiment, self.scratch, rows)))
+        trained = memo.recall_run(self.client.get_run(self.client.get_model_version(NAME, version).run_id))
+        return gate.fn(context, load_profile("smoke"), "summarizer", replace(trained, version=version), evaluation, champion), evaluation
 
     def damage(self, version: str) -> None:
         flip(next(Path(self.client.get_model_version(NAME, version).source.removeprefix("file://")).iterdir()))
@@ -47,6 +58,24 @@ def registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memo, "STATE", tmp_path / "state")
     yield Registry(tmp_path)
     mlflow.set_tracking_uri(before)
+
+
+def test_the_gate_says_what_it_could_see_and_keeps_a_record(registry: Registry) -> None:
+    parent = made.parent(registry.client, registry.experiment, {})
+    context = memo.Context(registry.experiment, parent, "smoke", "cpu", 1, {})
+    first, evaluation = registry.judged(context, "1", 0.0, None)
+    assert (first.outcome, registry.champion()) == ("promote", "1") and "no champion yet" in first.reason
+    doubtful, _ = registry.judged(context, "2", 0.0, evaluation)
+    tags = registry.client.get_model_version(NAME, "2").tags
+    assert doubtful.outcome == "inconclusive" == tags["gate_outcome"] and registry.champion() == "1"
+    assert doubtful.reason == tags["gate_reason"] and "200 examples show a true gain of" in doubtful.reason
+    better, _ = registry.judged(context, "3", 0.45, evaluation)
+    assert (better.outcome, registry.champion()) == ("promote", "3"), better.reason
+    moves = entries(registry.client, NAME)
+    assert [(move.before, move.version, move.how, move.settled) for move in moves] == [(None, "1", "gate", True), ("1", "3", "gate", True)]
+    assert moves[1].why == better.reason and "quals is better" in better.reason
+    assert {item.path for item in registry.client.list_artifacts(parent, "gate")} == {"gate/summarizer.json"}
+    assert registry.judged(context, "3", 0.45, evaluation)[0].outcome == "champion" and len(entries(registry.client, NAME)) == 2
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -92,6 +121,7 @@ def test_what_cannot_become_champion_is_refused_and_nothing_moves(registry: Regi
     assert "no such model is registered" in refusal(capsys, "world-summarizer", "--version", "1")
     assert "has no challenger" in refusal(capsys, NAME)
     assert "only models with a gate" in refusal(capsys, "smoke-qagen", "--version", "1")
+    assert "only models with a gate" in refusal(capsys, "x' or name = 'y-summarizer", "--history")
     assert "at most 2000" in refusal(capsys, NAME, "--version", "2", "--reason", "x" * 2001)
     assert registry.champion() == "2" and len(entries(registry.client, NAME)) == 2
 

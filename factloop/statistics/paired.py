@@ -37,6 +37,8 @@ class Difference(Estimate):
     """Examples on which the two are not equal."""
     variance: float
     """Of the examples' shares in the difference."""
+    most: float
+    """The upper 80% limit of that variance: what is promised of other examples must not rest on a lucky sample (Browne 1995)."""
     step: float
     """By how much an example differs where it does, in the mean.
 
@@ -50,21 +52,21 @@ class Difference(Estimate):
     def detectable(self, power: float = POWER) -> float:
         """The true difference that as many examples show with this power; infinite where no example differs.
 
-        Solves d = z sqrt((variance + step d) / n): the usual formula (Cohen 1988, chapter 2), and in it that a
+        Solves d = z sqrt((most + step d) / n): the usual formula (Cohen 1988, chapter 2), and in it that a
         difference is made of examples that change, each by `step`, which adds to the variance. Without that term
         too much is promised of metrics that seldom differ.
         """
         if not self.differing:
             return math.inf
         half = self._quantiles(power) ** 2 * self.step / self.examples / 2
-        return half + math.sqrt(half**2 + self._quantiles(power) ** 2 * self.variance / self.examples)
+        return half + math.sqrt(half**2 + self._quantiles(power) ** 2 * self.most / self.examples)
 
     def needed(self, difference: float, power: float = POWER) -> float:
         """Examples that show a true difference of this size with this power; infinite for none."""
         size = abs(difference)
         if not size or not self.differing:
             return math.inf
-        return math.ceil(self._quantiles(power) ** 2 * (self.variance + self.step * size) / size**2)
+        return math.ceil(self._quantiles(power) ** 2 * (self.most + self.step * size) / size**2)
 
     def _quantiles(self, power: float) -> float:
         """That of the level, or how many standard errors the interval reaches where skewness makes it longer; and that of the power."""
@@ -93,10 +95,13 @@ def of_shares(found: Array, seed: int = 0) -> Difference:
     """The difference whose shares these are, [examples], at least one and none of them NaN."""
     differing = np.abs(found) > 1e-12 * max(1.0, float(np.abs(found).max()))
     low, high = mean_interval(found, seed)
+    variance = float(found.var(ddof=1)) if len(found) > 1 else 0.0
+    fourth = float(((found - found.mean()) ** 4).mean())
+    error = math.sqrt(max(0.0, fourth - variance**2) / len(found))  # of the variance
     return Difference(
         value=float(found.mean()), low=low, high=high, p=sign_flip_p(found[differing], seed),
         examples=len(found), differing=int(differing.sum()),
-        variance=float(found.var(ddof=1)) if len(found) > 1 else 0.0,
+        variance=variance, most=variance + normal.inv_cdf(0.8) * error,
         step=float(np.abs(found[differing]).mean()) if differing.any() else 0.0,
     )  # fmt: skip
 

@@ -118,12 +118,12 @@ def _of_run(client: MlflowClient, name: str, run: Run) -> list[Evaluation]:
 def _of_version(client: MlflowClient, name: str, registered: str, alias: str | None, number: str | None) -> Iterator[Evaluation]:
     """All whole evaluations of a model version by a retrain."""
     try:
-        version = aliased(client, registered, alias) if alias else client.get_model_version(registered, number)
+        version = aliased(client, registered, alias) if alias else client.get_model_version(registered, str(number))
     except MlflowException:
         version = None
     if version is None:
         raise Refused(f"{name}: there is no such model version")
-    made = client.get_run(version.run_id)
+    made = client.get_run(str(version.run_id))
     step = made.data.tags.get("step")
     runs = client.search_runs(
         [made.info.experiment_id], f"tags.step = 'evaluate-{step}' and attributes.status = 'FINISHED'",

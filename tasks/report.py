@@ -14,7 +14,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from factloop.faults import kill_point
-from factloop.statistics import Estimate
+from factloop.statistics import Difference
 
 from .console import interval_text, number, signed
 from .data import Data
@@ -49,7 +49,7 @@ class Story:
     judges: dict[str, Done]
     tables: dict[str, Done]
     summaries: dict[str, Done]
-    differences: dict[str, dict[str, Estimate]]
+    differences: dict[str, dict[str, Difference]]
     gates: list[Gated]
     gists: dict[str, str | None]
     """How far each judge can be trusted."""

@@ -65,7 +65,7 @@ def test_the_gate_says_what_it_could_see_and_keeps_a_record(registry: Registry) 
     context = memo.Context(registry.experiment, parent, "smoke", "cpu", 1, {})
     first, evaluation = registry.judged(context, "1", 0.0, None)
     assert (first.outcome, registry.champion()) == ("promote", "1") and "no champion yet" in first.reason
-    doubtful, _ = registry.judged(context, "2", 0.0, evaluation)
+    doubtful, _ = registry.judged(context, "2", 0.05, evaluation)
     tags = registry.client.get_model_version(NAME, "2").tags
     assert doubtful.outcome == "inconclusive" == tags["gate_outcome"] and registry.champion() == "1"
     assert doubtful.reason == tags["gate_reason"] and "200 examples show a true gain of" in doubtful.reason

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
@@ -45,6 +46,14 @@ def fill(client: MlflowClient, experiment: str, scratch: Path, parents: int) -> 
             client.set_terminated(child, "FINISHED")
 
 
+def rows(place: int) -> list[dict[str, Any]]:
+    """Examples with as many scores as those of profile world have."""
+    found, rng = made.summary_rows(EXAMPLES, 0.1 * place, place), np.random.default_rng(place)
+    for row in found:
+        row["scores"] |= {f"score{i}": float(rng.normal()) for i in range(9)}
+    return found
+
+
 def timed(clone: Clone, *names: str) -> float:
     started = time.perf_counter()
     result = clone.run("-m", "flows.compare", *names)
@@ -66,10 +75,7 @@ def main() -> None:
         made_at = Path(scratch) / "made"
         versions = [made.version(client, experiment, made_at, "smoke-summarizer", weights) for weights in ("old", "new")]
         found = [client.get_run(client.get_model_version("smoke-summarizer", number).run_id).data.tags["digest"] for number in versions]
-        ids = [
-            made.evaluation(client, experiment, made_at, made.summary_rows(EXAMPLES, 0.1 * place, place), model=model)
-            for place, model in enumerate(found)
-        ]
+        ids = [made.evaluation(client, experiment, made_at, rows(place), model=model) for place, model in enumerate(found)]
         fill(client, experiment, made_at, options.parents)  # later, so that a version's evaluation is the last one looked at
         started = time.perf_counter()
         listed = len(client.search_runs([experiment], "tags.step = 'retrain'", max_results=1000))

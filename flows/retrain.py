@@ -24,6 +24,7 @@ from tasks.console import console as terminal
 from tasks.data import Data, describe, reproduce
 from tasks.evidence import trace_examples
 from tasks.failures import told
+from tasks.gates import check_gates
 from tasks.judges import Judges, Role, with_judges
 from tasks.memo import Context, Done, lease
 from tasks.profiles import Profile, load_profile
@@ -45,7 +46,9 @@ def retrain(profile: Profile) -> Story:
         summaries = summary_chain(context, profile, data, start, judges, steps)
         trace_examples(summaries["contrastive"][1])
         gates = [
-            gate.gate(context, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps))
+            gate.gate(
+                context, profile, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps)
+            )
             for model, candidate, evaluation in (
                 ("table-qa", tables["pretrained"][0], tables["pretrained"][1]),
                 ("summarizer", summaries["contrastive"][0], summaries["contrastive"][1]),
@@ -140,6 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with told("retrain"):
         profile = load_profile(options.profile, options.set)
+        check_gates(profile)
         with lease(f"retrain-{profile.name}"), prefect_api():
             show(retrain(profile))
     return 0

@@ -13,9 +13,8 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 from prefect import task
 
-from factloop.statistics import LOWER_IS_BETTER, Estimate
+from factloop.statistics import LOWER_IS_BETTER, Estimate, holm
 from factloop.statistics.crossed import crossed_difference, crossed_mean
-from factloop.statistics.multiple import holm
 
 from .data import Data
 from .environment import STATE
@@ -89,7 +88,7 @@ def compared(grid: Grid, found: Found) -> list[Cell]:
         for (arm, metric), table in values.items()
         if arm != grid.reference
     }
-    adjusted = dict(zip(differences, holm([p for _, p in differences.values()]), strict=True))
+    adjusted = holm({cell: p for cell, (_, p) in differences.items()})
     cells = []
     for (arm, metric), table in values.items():
         difference, p = differences.get((arm, metric), (None, None))[0], adjusted.get((arm, metric))

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from factloop.statistics import Estimate
+
 from .memo import Done
 from .profiles import Profile
 
@@ -88,6 +90,17 @@ def metric_table(title: str, columns: dict[str, Done], names: list[str]) -> Tabl
         if any(cells):
             table.add_row(name, *cells)
     return table
+
+
+def number(value: float) -> str:
+    """Three decimals, one from 10 on; empty for what is not a number."""
+    return "" if value != value else f"{value:.{1 if abs(value) >= 10 else 3}f}"
+
+
+def signed(found: Estimate) -> str:
+    """A difference with its interval."""
+    digits = 1 if max(abs(found.low), abs(found.high)) >= 10 else 3
+    return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
 
 
 def interval_text(metrics: Mapping[str, float], name: str) -> str:

@@ -110,7 +110,6 @@ def _recall(run: Run, name: str) -> Done | None:
         path, found = Path(), str(error)
     if found != tags.get("digest"):
         MlflowClient().set_tag(run.info.run_id, "corrupt", f"files under {path} have digest {found}, recorded was {tags.get('digest')}")
-        print(f"{name}: the files of run {run.info.run_id} are damaged; it is done again", flush=True)
         return None
     return Done(
         name, run.info.run_id, tags["run_key"], str(path), found, dict(run.data.metrics), float(tags.get("seconds", 0)), True,
@@ -122,7 +121,16 @@ def recall_version(name: str, version: Any, remedy: str) -> Done:
     """A registered model version as the finished step that made it; raises Damaged if it is not as it was."""
     done = _recall(MlflowClient().get_run(version.run_id), name)
     if done is None:
-        raise Damaged(f"{version.name} version {version.version}, which is in use ({', '.join(version.aliases)}), is damaged; {remedy}")
+        used = f", which is in use ({', '.join(version.aliases)})," if version.aliases else ""
+        raise Damaged(f"{version.name} version {version.version}{used} is damaged; {remedy}")
+    return done
+
+
+def recall_run(run: Run) -> Done:
+    """A finished run as the step that it was; raises Damaged if its files are not as they were."""
+    done = _recall(run, run.data.tags["step"])
+    if done is None:
+        raise Damaged(f"the files of run {run.info.run_id} ({run.data.tags['step']}) are damaged; what made it, run again, makes it anew")
     return done
 
 
@@ -164,6 +172,8 @@ def once(
     with lease(key):
         finished = _find(client, context.experiment, key, finished=True)
         recalled = _recall(finished, name) if finished else None
+        if finished and not recalled:
+            print(f"{name}: the files of run {finished.info.run_id} are damaged; it is done again", flush=True)
         work = STATE / "work" / key
         if recalled:
             _give_aliases(client, context, served, recalled)

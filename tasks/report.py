@@ -14,9 +14,9 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from factloop.faults import kill_point
-from factloop.statistics import Estimate
+from factloop.statistics import Difference
 
-from .console import interval_text
+from .console import interval_text, number, signed
 from .data import Data
 from .environment import ROOT, STATE
 from .evidence import image
@@ -49,7 +49,7 @@ class Story:
     judges: dict[str, Done]
     tables: dict[str, Done]
     summaries: dict[str, Done]
-    differences: dict[str, dict[str, Estimate]]
+    differences: dict[str, dict[str, Difference]]
     gates: list[Gated]
     gists: dict[str, str | None]
     """How far each judge can be trusted."""
@@ -100,7 +100,7 @@ def page(template: str, **values: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(ROOT / "tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["interval"] = interval_text
+    environment.globals |= {"interval": interval_text, "number": number, "signed": signed}
     return environment.get_template(template).render(**values)
 
 

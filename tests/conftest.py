@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from tests.soundness import outcome
+from tests.soundness import Killed, outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -137,3 +138,19 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdin and server.stdout
         yield server.stdout.readline().strip()
         server.stdin.close()
+
+
+@pytest.fixture
+def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def die(group: int, number: int) -> None:
+        raise Killed
+
+    monkeypatch.setattr(os, "killpg", die)
+    return lambda point: monkeypatch.setenv("FACTLOOP_KILL", point)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path

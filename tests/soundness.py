@@ -18,6 +18,10 @@ from factloop.training.checkpoints import is_complete
 from tasks.keys import digest, folder_digests
 
 
+class Killed(BaseException):
+    """Stands for a SIGKILL where a test kills within its own process."""
+
+
 def _client(folder: Path) -> MlflowClient | None:
     database = folder / ".factloop" / "mlflow.db"
     return MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}") if database.exists() else None

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, Clone, Undisturbed
 from tests.soundness import flaws, flip, outcome
+from tests.test_compare import POINTS as COMPARE
 
 pytestmark = pytest.mark.fault
 FLIPPED = "training:step@table-qa-pretraining:1"  # after which a bit of the checkpoint is flipped
@@ -32,7 +33,8 @@ SECOND = (
     "record:logged@base", "record:sealed@base", "record:finished@qagen-training", "run:described@judge-training",
     "record:logged@judge-training", "step:kept@judge-training", "alias:given@qagen:champion", "page:half-written@card", "page:renamed@card", "card:logged@qagen",
     FLIPPED, "rows:half-written@candidates.jsonl", "judged:kept@scores by quals:000000", "model:registered@summarizer-contrastive",
-    "trace:logged@evaluate-summarizer-contrastive", "gate:told@table-qa", "gate:challenged@table-qa", "gate:promoted@table-qa", "gate:challenged@summarizer",
+    "trace:logged@evaluate-summarizer-contrastive", "gate:told@table-qa", "gate:challenged@table-qa", "champion:told@fault-table-qa:gate", "champion:moved@fault-table-qa:gate",
+    "champion:settled@fault-table-qa:gate", "gate:challenged@summarizer",
     "gate:compared@contrastive-mle", "page:half-written@report", "page:written@report", "page:renamed@report", "report:logged",
     "report:measured", "report:told", "parent:ending",
 )  # fmt: skip
@@ -47,7 +49,7 @@ def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "kill_point"
     ]
     assert [name for name, count in Counter(calls).items() if count > 1] == []
-    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND)}
+    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE)}
 
 
 def walk(clone: Clone, points: tuple[str, ...], data: dict[str, str], server: str) -> list[str]:

@@ -14,7 +14,6 @@ import yaml
 
 from factloop.corpora.rows import write_rows
 from factloop.statistics.crossed import crossed_difference, crossed_mean
-from factloop.statistics.multiple import holm
 from tasks.ablate import compared, parallel_plot
 from tasks.grids import Grid, arm_profiles, load_grid
 from tasks.memo import Done
@@ -28,21 +27,6 @@ GRID: dict[str, Any] = {
     "metrics": ["fact_recall", "rougeL", "quals"],
     "arms": {"mle": None, "contrastive": {}, "positive-only": {"contrast.negative_weight": 0.0}},
 }
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("given", "adjusted"),
-    [
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # by hand, and R's p.adjust(method = "holm")
-        ([0.5, 0.9, 0.6], [1, 1, 1]),
-        ([0.02, 0.02], [0.04, 0.04]),
-        ([0.3], [0.3]),
-        ([], []),
-    ],
-)
-def test_holm(given: list[float], adjusted: list[float]) -> None:
-    assert holm(given) == pytest.approx(adjusted)
 
 
 @pytest.mark.unit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,30 +20,10 @@ from factloop.training import checkpoints
 from tasks import data, memo, parent, record
 from tasks.profiles import load_profile
 from tasks.serving import Served
-from tests.soundness import flip
+from tests.soundness import Killed, flip
 
 pytestmark = pytest.mark.fault
 NAME = "memo-base"
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.fixture
-def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    def die(group: int, number: int) -> None:
-        raise Killed
-
-    monkeypatch.setattr(os, "killpg", die)
-    return lambda point: monkeypatch.setenv("FACTLOOP_KILL", point)
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 class Memo:

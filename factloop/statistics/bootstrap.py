@@ -61,16 +61,6 @@ def interval(values: ArrayLike, statistic: Statistic = mean, seed: int = 0) -> E
     return _percentiles(statistic(table.sum(0)), draws)
 
 
-def paired_difference(candidate: ArrayLike, other: ArrayLike, statistic: Statistic = mean, seed: int = 0) -> Estimate:
-    """candidate - other on the same examples, both resampled together."""
-    first, second = _columns(candidate, statistic), _columns(other, statistic)
-    if first.shape != second.shape:
-        raise ValueError(f"not the same examples: {len(first)} against {len(second)}")
-    weights = _weights(len(first), seed)
-    draws = [statistic(a) - statistic(b) for a, b in zip(weights @ first, weights @ second, strict=True)]
-    return _percentiles(statistic(first.sum(0)) - statistic(second.sum(0)), draws)
-
-
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:
     """The chance that a positive scores above a negative, ties half (Mann-Whitney)."""
     high, low = np.asarray(positive, dtype=float), np.sort(np.asarray(negative, dtype=float))

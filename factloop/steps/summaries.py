@@ -80,6 +80,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             | {"meteor_statistics": matches[i].tolist()}
             | {"statuses": verdicts[i]["statuses"], "evidence": verdicts[i]["evidence"], "statements": statements[i]}
             | {"marked": marked_words(row["document"], outputs[i], doubted(verdicts[i]))}
+            | ({"source": row["source"]} if "source" in row else {})
             for i, row in enumerate(rows)
         ),
     )

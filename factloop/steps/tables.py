@@ -120,6 +120,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             {"id": row["id"], "question": row["question"], "table": {name: row[name] for name in ("title", "header", "rows")}}
             | {"reference": row["answer"], "output": output, "scores": {name: values[i] for name, values in scores.items()}}
             | {"bleu_statistics": counts[i].tolist(), "meteor_statistics": matches[i].tolist()}
+            | ({"source": row["source"]} if "source" in row else {})
             for i, (row, output) in enumerate(zip(questions, outputs, strict=True))
         ),
     )

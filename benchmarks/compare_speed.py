@@ -1,0 +1,102 @@
+"""Time `python -m flows.compare` and the listing of runs in a store of many.
+
+    python -m benchmarks.compare_speed                 # 200 parent runs with children
+    python -m benchmarks.compare_speed --parents 10
+
+Fills a store of its own, through MLflow's API, with retrains, their children and two evaluations of 300
+examples; a new process compares the two, by run id and by model version. Written to `benchmarks/results/compare_speed.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+
+from benchmarks.run import ROOT, processor
+from tests import made
+from tests.conftest import Clone
+
+CHILDREN = ("base", "qagen-gate", "table-qa", "evaluate-table-qa", "summarizer-contrastive", "evaluate-summarizer-contrastive")
+EXAMPLES = 300
+MOST = 10.0  # seconds
+
+
+def fill(client: MlflowClient, experiment: str, scratch: Path, parents: int) -> None:
+    """Retrains with settings, metrics and children; each child has a curve, metrics and a file that says what it depended on."""
+    for place in range(parents):
+        parent = made.parent(client, experiment, {}, run_key=f"parent-{place}")
+        params = [Param(f"summarizer.likelihood.setting{i}", str(place * i)) for i in range(60)]
+        client.log_batch(parent, metrics=[Metric(f"summarizer/metric{i}", i / 7, 0, 0) for i in range(40)], params=params)
+        for step in CHILDREN:
+            tags = {"step": step, "profile": "smoke", "mlflow.parentRunId": parent, "run_key": f"{step}-{place}", "digest": f"{place}"}
+            child = client.create_run(experiment, run_name=step, tags=tags).info.run_id
+            curve = [Metric("train/loss", 1 / (i + 1), 0, i) for i in range(50)]
+            client.log_batch(child, metrics=[*curve, *(Metric(f"metric{i}", i / 7, 0, 0) for i in range(20))], params=params[:20])
+            client.log_dict(child, {"step": step, "config": {}, "inputs": {"model": f"{place}"}, "code": "c", "libraries": {}}, "key.json")
+            client.set_terminated(child, "FINISHED")
+
+
+def rows(place: int) -> list[dict[str, Any]]:
+    """Examples with as many scores as those of profile world have."""
+    found, rng = made.summary_rows(EXAMPLES, 0.1 * place, place), np.random.default_rng(place)
+    for row in found:
+        row["scores"] |= {f"score{i}": float(rng.normal()) for i in range(9)}
+    return found
+
+
+def timed(clone: Clone, *names: str) -> float:
+    started = time.perf_counter()
+    result = clone.run("-m", "flows.compare", *names)
+    if result.returncode:
+        raise SystemExit(result.stderr)
+    return round(time.perf_counter() - started, 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parents", type=int, default=200, help="retrains in the store")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        clone = Clone(Path(scratch) / "clone")
+        state = clone.folder / ".factloop"
+        state.mkdir()
+        client = MlflowClient(f"sqlite:///{state}/mlflow.db", f"sqlite:///{state}/mlflow.db")
+        experiment = client.create_experiment("factloop-smoke", artifact_location=(state / "artifacts" / "smoke").as_uri())
+        made_at = Path(scratch) / "made"
+        versions = [made.version(client, experiment, made_at, "smoke-summarizer", weights) for weights in ("old", "new")]
+        found = [client.get_run(client.get_model_version("smoke-summarizer", number).run_id).data.tags["digest"] for number in versions]
+        ids = [made.evaluation(client, experiment, made_at, rows(place), model=model) for place, model in enumerate(found)]
+        fill(client, experiment, made_at, options.parents)  # later, so that a version's evaluation is the last one looked at
+        started = time.perf_counter()
+        listed = len(client.search_runs([experiment], "tags.step = 'retrain'", max_results=1000))
+        result: dict[str, Any] = {
+            "command": f"python -m benchmarks.compare_speed --parents {options.parents}",
+            "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+            "machine": f"{os.cpu_count()} cores, {processor()}",
+            "runs": {"parents": listed, "children": options.parents * len(CHILDREN)},
+            "examples": EXAMPLES,
+            "seconds": {"search_runs of all parents": round(time.perf_counter() - started, 2)},
+        }
+        result["seconds"] |= {
+            "compare two runs": timed(clone, *ids),
+            "the same again": timed(clone, *ids),
+            "compare two versions": timed(clone, *(f"smoke-summarizer/{number}" for number in versions)),
+        }
+    slowest = max(result["seconds"].values())
+    (ROOT / "benchmarks" / "results" / "compare_speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+    print(f"slowest {slowest} s, {'within' if slowest <= MOST else 'OVER'} {MOST:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

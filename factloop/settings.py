@@ -147,6 +147,12 @@ class ContrastSettings(Checked):
     """Weight of S- tokens beside S+ tokens (published: 1). 0 trains on S+ only."""
     collapse: float = 0.5
     """Stop when the loss on S+ has risen by so much (nats a token) above its start."""
+    own: int = field(default=0, metadata={"least": 0})
+    """Candidates of a document that join S+, at most, where they score as high as its last reference."""
+    edit_weight: float = 0.0
+    """Weight of the pairs that differ in what the document does not bear out (`factloop.contrast.edits`). 0: none are made."""
+    doubt: float = 1.0
+    """By how much (in units of the score) a candidate and its answers must lie under the last reference of S+ to be doubted."""
     intersect: bool = False
     """Take only documents that are in both shares, so that S+ and S- are of the same ones (published)."""
 

@@ -54,7 +54,7 @@ def train_contrastive(context: Context, profile: Profile, model: Done, scores: D
 
     contrast: dict[str, Any] = asdict(profile.summarizer.contrast)
     if training == "positive-only":
-        contrast["negative_weight"] = 0.0
+        contrast |= {"negative_weight": 0.0, "edit_weight": 0.0, "own": 0}
     return once(
         context, f"summarizer-{training}", "factloop.steps.summarizer:train_contrastive",
         config={"contrast": contrast, "seed": profile.seed},

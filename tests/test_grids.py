@@ -68,13 +68,13 @@ def test_false_alarms_are_as_rare_as_said() -> None:
 def test_the_grid_of_the_project_is_one_and_its_arms_differ_in_the_method_alone() -> None:
     grid = load_grid(ROOT / "configs" / "grids" / "methods.yaml")
     arms = arm_profiles(load_profile("world", ["seed=7"]), ["seed=7"], grid)
-    assert arms["mle"] is None and len(arms) == 6
+    assert arms["mle"] is None and len(arms) == 7
     trained = {name: profile for name, profile in arms.items() if profile}
     for profile in trained.values():
         assert profile.summarizer.contrast.training.steps == grid.steps and profile.seed == 7
         shared = profile.model_dump(exclude={"summarizer": {"score", "contrast"}})
         assert shared == load_profile("world", ["seed=7"]).model_dump(exclude={"summarizer": {"score", "contrast"}})
-    assert len({json.dumps(p.model_dump(mode="json"), sort_keys=True) for p in trained.values()}) == 5
+    assert len({json.dumps(p.model_dump(mode="json"), sort_keys=True) for p in trained.values()}) == 6
 
 
 @pytest.mark.unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from factloop.base import from_scratch
-from factloop.contrast import select, train_contrast
-from factloop.contrast.train import unlikelihood
+from factloop.contrast import Judged, edits, select, train_contrast
+from factloop.contrast.train import forks, parted, unlikelihood
 from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
@@ -79,10 +80,46 @@ def test_collapse_stops_with_the_numbers_and_a_gentle_term_does_not(tmp_path: Pa
     with pytest.raises(TrainingDiverged, match=r"collapsing: the loss on S\+ rose from .* lower negative_weight \(50"):
         learned = tiny()
         train_pairs(learned, PAIRS, TrainingSettings(80, 8, 1e-2, warmup=5), 0, tmp_path / "mle", Quiet())
-        train_contrast(learned, PAIRS, PAIRS, contrast(50.0, 0.01), 0, tmp_path / "a", Quiet())
-    curve = train_contrast(tiny(), PAIRS, wrong, contrast(0.1, 1e-3), 0, tmp_path / "b", Quiet())
+        train_contrast(learned, PAIRS, PAIRS, [], contrast(50.0, 0.01), 0, tmp_path / "a", Quiet())
+    curve = train_contrast(tiny(), PAIRS, wrong, [], contrast(0.1, 1e-3), 0, tmp_path / "b", Quiet())
     assert curve[-1]["positive_loss"] < curve[0]["positive_loss"] and "negative_loss" in curve[0]
-    assert "negative_loss" not in train_contrast(tiny(), PAIRS, wrong, contrast(0.0, 1e-3), 0, tmp_path / "c", Quiet())[0]
+    assert "negative_loss" not in train_contrast(tiny(), PAIRS, wrong, [], contrast(0.0, 1e-3), 0, tmp_path / "c", Quiet())[0]
+
+
+REFERENCE = Judged("Mara moved to Kelso. She wrote Emma.", -0.1, {"Kelso": -0.1, "Emma": 0.0})
+
+
+def test_an_edit_takes_a_doubted_sentence_for_the_clean_one_most_like_it() -> None:
+    wrong = Judged("Mara moved to Kelso in 1984. She wrote Emma.", -5.0, {"1984": -5.0, "Emma": -0.2})
+    assert edits([REFERENCE, wrong], -1.0) == [(REFERENCE.text, wrong.text)]
+    assert edits([REFERENCE, wrong, wrong], -1.0) == [(REFERENCE.text, wrong.text)]
+    assert edits([REFERENCE, wrong], -6.0) == []  # not doubted
+    assert edits([REFERENCE, Judged(wrong.text, None, {})], -1.0) == []  # not judged
+    assert edits([REFERENCE, Judged("In 1984 Mara moved to Kelso.", -5.0, {"1984": -5.0})], -1.0) == []  # none begins like it
+    doubted = Judged(REFERENCE.text, -5.0, {"kelso": -5.0})
+    assert edits([doubted, wrong], -1.0) == []  # the one most like it is doubted, too
+
+
+def test_of_an_edit_only_the_token_is_punished_at_which_the_texts_part(tmp_path: Path) -> None:
+    model, source = tiny(), ["Mara moved to Kelso."]
+    right, wrong = ["Mara wrote it in 1984."], ["Mara wrote it in 1985. Jonas sang."]
+    (way,) = forks(model, [(source, right, wrong), (source, right, right)])
+    assert model.decode(way.target[: way.place]) == "Mara wrote it in" and way.right != way.target[way.place]
+
+    def chances() -> tuple[float, float]:
+        probabilities = model.logits(*(torch.tensor([ids]) for ids in (way.source, way.target))).softmax(-1)[0, way.place]
+        return float(probabilities[way.right]), float(probabilities[way.target[way.place]])
+
+    with torch.no_grad():
+        good, bad = chances()
+        assert float(parted(model, [way, way])) == pytest.approx(-np.log(good / (good + bad)), rel=1e-4)
+    settings = replace(contrast(0.0, 1e-2), edit_weight=1.0)
+    curve = train_contrast(model, [(source, ["Mara sang."])] * 8, [], [(source, right, wrong)], settings, 0, tmp_path / "a", Quiet())
+    assert curve[-1]["edit_loss"] < curve[0]["edit_loss"] and "negative_loss" not in curve[0]
+    with torch.no_grad():
+        assert chances()[0] > chances()[1]
+    with pytest.raises(ValueError, match="no candidate has an edit"):
+        train_contrast(model, [(source, right)], [], [], settings, 0, tmp_path / "b", Quiet())
 
 
 # Tables

@@ -1,17 +1,23 @@
-"""The contrastive loss: likelihood on S+ and unlikelihood on S-."""
+"""The contrastive loss: likelihood on S+, unlikelihood on S-, and right before wrong where an edit parts from its text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from ..seq2seq import Seq2Seq
+from ..seq2seq import Segments, Seq2Seq
 from ..settings import ContrastSettings
 from ..training import Progress, TrainingDiverged, fit, likelihood
 from ..training.pairs import Pair
+
+Coded = tuple[list[int], list[int]]
+Edit = tuple[Segments, Segments, Segments]
+"""Source, right text, wrong text."""
 
 
 def unlikelihood(logits: Tensor, target: Tensor, pad: int) -> Tensor:
@@ -20,16 +26,59 @@ def unlikelihood(logits: Tensor, target: Tensor, pad: int) -> Tensor:
     return -(1 - taken).clamp_min(1e-20).log()[target != pad].mean()
 
 
+@dataclass(frozen=True)
+class Fork:
+    """A wrong text up to where it parts from its right one."""
+
+    source: list[int]
+    target: list[int]
+    """Token ids of the wrong text."""
+    place: int
+    """The first at which the two differ."""
+    right: int
+    """The token that the right text has there."""
+
+
+def forks(seq2seq: Seq2Seq, pairs: Sequence[Edit]) -> list[Fork]:
+    """Where each pair parts; a pair whose texts are the same to the window's end gives none."""
+    coded = zip(
+        seq2seq.sources([source for source, _, _ in pairs]),
+        seq2seq.targets([right for _, right, _ in pairs]),
+        seq2seq.targets([wrong for _, _, wrong in pairs]),
+        strict=True,
+    )
+    found = []
+    for source, right, wrong in coded:
+        place = next((place for place, (one, other) in enumerate(zip(right, wrong, strict=False)) if one != other), None)
+        if place is not None:
+            found.append(Fork(source, wrong, place, right[place]))
+    return found
+
+
+def parted(seq2seq: Seq2Seq, ways: Sequence[Fork]) -> Tensor:
+    """Mean of -log p(right) / (p(right) + p(wrong)) at the forks."""
+    source = seq2seq.pad_batch([fork.source for fork in ways])
+    target = seq2seq.pad_batch([fork.target for fork in ways])
+    at = torch.arange(len(ways), device=source.device)
+    place, right = (torch.tensor(numbers, device=source.device) for numbers in zip(*((f.place, f.right) for f in ways), strict=True))
+    logits = seq2seq.logits(source, target)[at, place].float()
+    return nn.functional.softplus(logits[at, target[at, place]] - logits[at, right]).mean()
+
+
 def train_contrast(
     seq2seq: Seq2Seq,
     positives: Sequence[Pair],
     negatives: Sequence[Pair],
+    edits: Sequence[Edit],
     settings: ContrastSettings,
     seed: int,
     checkpoints: Path,
     progress: Progress,
 ) -> list[dict[str, float]]:
-    """Train `seq2seq` in place; each example is a pair of S+ with the next pair of S-.
+    """Train `seq2seq` in place; each example is a pair of S+ with the next pair of S- and the next edit.
+
+    The loss of an edit is -log of the share that the right token has of the probability of right and wrong, at the
+    place where the two texts part and nowhere else.
 
     Raises TrainingDiverged where the model unlearns S+, as small models do when the negative
     term is strong: it punishes the many right tokens of a wrong summary with the few wrong.
@@ -38,7 +87,17 @@ def train_contrast(
         list(zip(seq2seq.sources([s for s, _ in side]), seq2seq.targets([t for _, t in side]), strict=True))
         for side in (positives, negatives)
     ]
-    examples = [(pair, sides[1][index % len(sides[1])]) for index, pair in enumerate(sides[0])]
+    parting = forks(seq2seq, edits) if settings.edit_weight else []
+    if settings.edit_weight and not parting:
+        raise ValueError(
+            f"edit_weight is {settings.edit_weight}, but no candidate has an edit: "
+            f"choose by an aggregate of QUALS, sample more, or lower doubt ({settings.doubt})"
+        )
+    order = torch.randperm(len(parting), generator=torch.Generator().manual_seed(seed)).tolist()
+    examples = [
+        (pair, sides[1][index % len(sides[1])] if settings.negative_weight else None, parting[order[index % len(order)]] if order else None)
+        for index, pair in enumerate(sides[0])
+    ]
     first: list[float] = []
 
     def on(pairs: list[tuple[list[int], list[int]]], objective: object) -> tuple[Tensor, int]:
@@ -50,13 +109,17 @@ def train_contrast(
 
     smoothed = partial(likelihood, smoothing=settings.training.label_smoothing)
 
-    def loss(batch: list[tuple[tuple[list[int], list[int]], tuple[list[int], list[int]]]]) -> dict[str, Tensor]:
-        positive, tokens = on([pair for pair, _ in batch], smoothed)
-        if not settings.negative_weight:
-            return {"loss": positive, "positive_loss": positive}
-        negative, others = on([pair for _, pair in batch], unlikelihood)
-        both = (tokens * positive + settings.negative_weight * others * negative) / (tokens + others)
-        return {"loss": both, "positive_loss": positive, "negative_loss": negative}
+    def loss(batch: list[tuple[Coded, Coded | None, Fork | None]]) -> dict[str, Tensor]:
+        positive, tokens = on([pair for pair, _, _ in batch], smoothed)
+        terms = {"loss": positive, "positive_loss": positive}
+        if worst := [pair for _, pair, _ in batch if pair]:
+            negative, others = on(worst, unlikelihood)
+            terms["loss"] = (tokens * positive + settings.negative_weight * others * negative) / (tokens + others)
+            terms["negative_loss"] = negative
+        if ways := [fork for _, _, fork in batch if fork]:
+            terms["edit_loss"] = parted(seq2seq, ways)
+            terms["loss"] = terms["loss"] + settings.edit_weight * terms["edit_loss"]
+        return terms
 
     def watch(step: int, means: dict[str, float]) -> None:
         first.append(means["positive_loss"])
@@ -67,5 +130,5 @@ def train_contrast(
                 f"({settings.training.learning_rate})"
             )
 
-    lengths = [len(pair[0]) + len(pair[1]) for pair, _ in examples]
+    lengths = [len(pair[0]) + len(pair[1]) for pair, _, _ in examples]
     return fit(seq2seq.model, loss, examples, lengths, settings.training, seed, checkpoints, progress, watch)

@@ -32,17 +32,28 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     scored = []
     missing = total = 0
     for row, group in zip(rows, texts, strict=True):
-        by_text = {text: next(verdicts)["scores"] for text in group}
+        judged = dict(zip(group, verdicts, strict=False))
+        by_text = {text: verdict["scores"] for text, verdict in judged.items()}
         missing += sum(scores["quals"] is None for scores in by_text.values())
         total += len(by_text)
         scored.append(
             {name: row[name] for name in ("id", "document", "summary", "candidates")}
             | {"summary_score": _score(config["score"], row["summary"], row["summary"], by_text)}
             | {"candidate_scores": [_score(config["score"], text, row["summary"], by_text) for text in row["candidates"]]}
+            | {"answers": [answers(config["score"], judged[text]["evidence"]) for text in (row["summary"], *row["candidates"])]}
         )
     write_rows(out / "scores.jsonl", scored)
     given = [row["summary_score"] for row in scored if row["summary_score"] is not None]
     return {"scored": total, "no_evidence": missing / total, "reference_quals": float(np.mean(given)) if given else float("nan")}
+
+
+def answers(score: str, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+    """By answer that QUALS asked for, how much less the document makes of it than the text does, as `score` counts it."""
+    found: dict[str, float] = {}
+    for pair in evidence.get("quals", []):
+        difference = pair["answer_only"] if score.startswith("quals_answer") else pair["document"] - pair["summary"]
+        found[pair["answer"]] = min(difference, found.get(pair["answer"], difference))
+    return found
 
 
 def _score(score: str, text: str, reference: str, by_text: dict[str, dict[str, float | None]]) -> float | None:

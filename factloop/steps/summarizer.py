@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contrast import select, train_contrast
+from ..contrast import Judged, edits, select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import sample
 from ..seq2seq import Seq2Seq
@@ -45,8 +45,26 @@ def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path
     rows = list(read_rows(inputs["scores"] / "scores.jsonl"))
     scores = [row["summary_score"] for row in rows], [row["candidate_scores"] for row in rows]
     chosen = select(*scores, settings.positive_share, settings.negative_share, settings.intersect)
+    last = scores[0][chosen.positives[-1]]
     positives = [([rows[i]["document"]], [rows[i]["summary"]]) for i in chosen.positives]
+    positives += [([row["document"]], [text]) for row in rows for text in _own(row, last, settings.own)]
     negatives = [([rows[i]["document"]], [rows[i]["candidates"][j]]) for i, j in chosen.negatives]
-    train_contrast(model, positives, negatives, settings, config["seed"], checkpoints, progress)
+    pairs = [([row["document"]], [right], [wrong]) for row in rows for right, wrong in _edits(row, last - settings.doubt)]
+    train_contrast(model, positives, negatives, pairs, settings, config["seed"], checkpoints, progress)
     model.save(out / "model")
-    return {"positives": len(positives), "negatives": len(negatives)}
+    return {"positives": len(positives), "negatives": len(negatives), "edits": len(pairs)}
+
+
+def _own(row: dict[str, Any], least: float, most: int) -> list[str]:
+    """The candidates that score highest, at least `least`."""
+    ranked = sorted((-score, text) for text, score in _scored(row) if score is not None and score >= least)
+    return list(dict.fromkeys(text for _, text in ranked))[:most]
+
+
+def _edits(row: dict[str, Any], least: float) -> list[tuple[str, str]]:
+    scored = [(row["summary"], row["summary_score"]), *_scored(row)]
+    return edits([Judged(text, score, answers) for (text, score), answers in zip(scored, row["answers"], strict=True)], least)
+
+
+def _scored(row: dict[str, Any]) -> list[tuple[str, float | None]]:
+    return list(zip(row["candidates"], row["candidate_scores"], strict=True))

@@ -16,7 +16,7 @@ from factloop.faults import kill_point
 from factloop.statistics import Difference, Verdict, compare_examples, decide
 
 from .gates import limits
-from .history import LONGEST, crown, settle
+from .history import LONGEST, crown, settle, settle_made
 from .memo import Context, Done
 from .profiles import Profile
 from .serving import aliased
@@ -58,6 +58,7 @@ def gate(context: Context, profile: Profile, model: str, candidate: Done, evalua
     client, registered = MlflowClient(), f"{context.profile}-{model}"
     now = aliased(client, registered, "champion")
     if now and now.run_id == candidate.run_id:
+        settle_made(client, registered)
         before = client.get_model_version(registered, now.version).tags
         return Gated(model, str(now.version), "champion", before.get("gate_reason", "it is the champion already"), {})
     if now and champion_evaluation is None:

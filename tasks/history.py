@@ -111,6 +111,13 @@ def settle(client: MlflowClient, registered: str, entry: Entry) -> None:
     kill_point("champion:settled", f"{registered}:{entry.how}")
 
 
+def settle_made(client: MlflowClient, registered: str) -> None:
+    """Settle the move to the present champion, if the process that made it was killed before it could."""
+    moves = entries(client, registered)
+    if moves and not moves[-1].settled and moves[-1].version == champion_of(client, registered):
+        settle(client, registered, moves[-1])
+
+
 def last_champion(client: MlflowClient, registered: str) -> tuple[str, Entry]:
     """The version that a rollback brings back, and the move that it undoes; Unmoved says why there is none."""
     now, moves = champion_of(client, registered), entries(client, registered)

@@ -208,6 +208,6 @@ print(json.dumps([version.description, version.tags["card"], sorted(f.path for f
     again = clone.retrain("smoke")
     assert "mine: AUC" in again.stdout, again.stdout[-3000:]
     assert clone.run("-m", "flows.calibrate", "--profile", "smoke").returncode == 0
-    path.write_text(path.read_text() + '{"document": "x", "summary": "y", "label": 2}\\n')
+    path.write_text(path.read_text() + '{"document": "x", "summary": "y", "label": 2}\n')
     refused = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
     assert refused.returncode == 2 and "mine.jsonl: row 25: field 'label' is 2" in refused.stderr

@@ -159,7 +159,8 @@ def test_a_model_made_again_takes_over_the_aliases_of_the_damaged_one(one: Memo)
 def test_a_parent_run_killed_as_it_was_opened_gets_its_origin(one: Memo, kill: Callable[[str], None]) -> None:
     file = one.folder / "rows.jsonl"
     file.write_text("{}\n")
-    arguments = load_profile("fault"), data.Data("version", {"rows": (str(file), "0" * 64)}, {}, {"rows": 1}), "retrain"
+    given = data.Data("version", {"rows": (str(file), "0" * 64)}, {}, {"rows": 1})
+    arguments: Any = (load_profile("fault"), given, "retrain", {})
     one.client.create_experiment("factloop-fault", artifact_location=(one.folder / "fault").as_uri())
     for point in ("parent:created", "parent:described"):
         kill(point)

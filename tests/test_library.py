@@ -22,6 +22,7 @@ from factloop.metrics.overlap import overlap_features
 from factloop.metrics.text import bleu, bleu_statistics, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
+from factloop.steps.summaries import answers
 from factloop.steps.tables import inverted
 from factloop.tables.linearise import linearise
 from factloop.tables.model import TableQA, train_table_qa
@@ -98,6 +99,13 @@ def test_an_edit_takes_a_doubted_sentence_for_the_clean_one_most_like_it() -> No
     assert edits([REFERENCE, Judged("In 1984 Mara moved to Kelso.", -5.0, {"1984": -5.0})], -1.0) == []  # none begins like it
     doubted = Judged(REFERENCE.text, -5.0, {"kelso": -5.0})
     assert edits([doubted, wrong], -1.0) == []  # the one most like it is doubted, too
+
+
+def test_answers_are_in_the_units_of_the_score_and_none_where_it_is_not_of_quals() -> None:
+    asked = {"answer": "1984", "document": -3.0, "summary": -1.0, "answer_only": -7.0}
+    evidence = {"quals": [asked, asked | {"document": -1.5}]}
+    assert answers("quals_worst", evidence) == {"1984": -2.0} and answers("quals_answer_worst", evidence) == {"1984": -7.0}
+    assert answers("rouge", evidence) == {}
 
 
 def test_of_an_edit_only_the_token_is_punished_at_which_the_texts_part(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     scored = []
     missing = total = 0
     for row, group in zip(rows, texts, strict=True):
-        judged = dict(zip(group, verdicts, strict=False))
+        judged = {text: next(verdicts) for text in group}
         by_text = {text: verdict["scores"] for text, verdict in judged.items()}
         missing += sum(scores["quals"] is None for scores in by_text.values())
         total += len(by_text)
@@ -48,9 +48,12 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
 
 
 def answers(score: str, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """By answer that QUALS asked for, how much less the document makes of it than the text does, as `score` counts it."""
+    """By answer that QUALS asked for, how much less the document makes of it than the text does, as `score` counts it.
+
+    None for a score that is no aggregate of QUALS: its units say nothing of answers.
+    """
     found: dict[str, float] = {}
-    for pair in evidence.get("quals", []):
+    for pair in evidence.get("quals", []) if score.startswith("quals") else []:
         difference = pair["answer_only"] if score.startswith("quals_answer") else pair["document"] - pair["summary"]
         found[pair["answer"]] = min(difference, found.get(pair["answer"], difference))
     return found

@@ -49,7 +49,8 @@ def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path
     positives = [([rows[i]["document"]], [rows[i]["summary"]]) for i in chosen.positives]
     positives += [([row["document"]], [text]) for row in rows for text in _own(row, last, settings.own)]
     negatives = [([rows[i]["document"]], [rows[i]["candidates"][j]]) for i, j in chosen.negatives]
-    pairs = [([row["document"]], [right], [wrong]) for row in rows for right, wrong in _edits(row, last - settings.doubt)]
+    judged = rows if settings.edit_weight else []
+    pairs = [([row["document"]], [right], [wrong]) for row in judged for right, wrong in _edits(row, last - settings.doubt)]
     train_contrast(model, positives, negatives, pairs, settings, config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"positives": len(positives), "negatives": len(negatives), "edits": len(pairs)}

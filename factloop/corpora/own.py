@@ -72,7 +72,7 @@ def _numbered(path: Path) -> list[tuple[int, Row]]:
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    cells = _csv_lines(path)
+    cells = csv_lines(path)
     start, header = next(cells, (1, []))
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
@@ -83,18 +83,18 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
         yield number, dict(zip(header, line, strict=True))
 
 
-def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def text_lines(path: Path) -> Iterator[str]:
+    for number, line in enumerate(raw_lines(path), 1):
+        try:
+            yield decoded(line)
+        except Rule as rule:
+            raise BadRow(path, number, str(rule)) from None
+
+
+def csv_lines(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """The cells of each row that is not blank, with the line at which it starts."""
-
-    def texts() -> Iterator[str]:
-        for number, line in enumerate(raw_lines(path), 1):
-            try:
-                yield decoded(line)
-            except Rule as rule:
-                raise BadRow(path, number, str(rule)) from None
-
     csv.field_size_limit(sys.maxsize)  # a document is one field here, and the default is 128 KB
-    reader = csv.reader(texts(), strict=True)
+    reader = csv.reader(text_lines(path), delimiter=delimiter, strict=True)
     start = 1
     try:
         for cells in reader:
@@ -184,4 +184,4 @@ def _table_file(folder: Path, name: str) -> list[list[str]]:
         inside = False
     if not inside or file.suffix != ".csv":
         raise Rule(f"its table {name[:100]!r} is neither JSON nor a .csv file in {folder} or below")
-    return [cells for _, cells in _csv_lines(file)]
+    return [cells for _, cells in csv_lines(file)]

@@ -6,13 +6,11 @@ row (the line at which it starts) and rule.
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .own import clean_text
-from .rows import BadRow, Row, Rule, as_object, decoded, lines, raw_lines
+from .own import clean_text, csv_lines, text_lines
+from .rows import BadRow, Row, Rule, as_object, lines
 
 WIDEST, TALLEST = 200, 10_000
 DELIMITERS = ",;\t"
@@ -59,27 +57,12 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row that is not empty, with the line at which it starts."""
-
-    def texts() -> Iterator[str]:
-        for number, line in enumerate(raw_lines(path), 1):
-            try:
-                yield decoded(line)
-            except Rule as rule:
-                raise BadRow(path, number, str(rule)) from None
-
-    first = next(texts(), "")
+    first = next(text_lines(path), "")
     delimiter = "\t" if ".tsv" in path.name else max(DELIMITERS, key=first.count)
-    csv.field_size_limit(sys.maxsize)  # the default is 128 KB
-    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        for cells in reader:
-            found = [_cell(path, start, cell) for cell in cells]
-            if any(found):
-                yield start, found
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise BadRow(path, start, f"not CSV ({error})") from None
+    for number, cells in csv_lines(path, delimiter):
+        found = [_cell(path, number, cell) for cell in cells]
+        if any(found):
+            yield number, found
 
 
 def _objects(path: Path) -> Iterator[tuple[int, list[str]]]:

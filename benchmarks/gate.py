@@ -146,9 +146,10 @@ def by_hand() -> list[Scenario]:
 
 def real() -> list[Scenario]:
     """From the newest evaluations of profile smoke in this clone's store, the default gate; none where there are none."""
-    from mlflow.tracking import MlflowClient
+    from tasks.environment import prepare
 
-    import flows  # noqa: F401  the stores of this clone
+    prepare()  # before MLflow: the stores of this clone
+    from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
     experiment = client.get_experiment_by_name("factloop-smoke")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,11 +100,11 @@ def train_contrast(
     ]
     first: list[float] = []
 
-    def on(pairs: list[tuple[list[int], list[int]]], objective: object) -> tuple[Tensor, int]:
+    def on(pairs: list[tuple[list[int], list[int]]], objective: Callable[[Tensor, Tensor, int], Tensor]) -> tuple[Tensor, int]:
         source = seq2seq.pad_batch([pair[0] for pair in pairs])
         target = seq2seq.pad_batch([pair[1] for pair in pairs])
         logits = seq2seq.logits(source, target)
-        value = objective(logits, target, seq2seq.pad)  # type: ignore[operator]
+        value = objective(logits, target, seq2seq.pad)
         return value, int((target != seq2seq.pad).sum())
 
     smoothed = partial(likelihood, smoothing=settings.training.label_smoothing)

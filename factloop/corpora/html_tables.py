@@ -89,13 +89,11 @@ def table_of_element(element: HtmlElement) -> Table | None:
     width = len(lines[0]) if lines else 0
     captions = [text_of_element(caption) for caption in element.xpath("./caption")]
     names: list[list[str]] = [[] for _ in range(width)]
-    body = 0
-    for body, line in enumerate(lines):  # noqa: B007
+    body = next((place for place, line in enumerate(lines) if not _is_one(line) and not _heads(line)), len(lines))
+    for line in lines[:body]:
         if _is_one(line):  # a title, not the names of columns
             captions.append(line[0].text if line[0] else "")
             continue
-        if not _heads(line):
-            break
         for name, cell in zip(names, line, strict=True):
             name.append(cell.text if cell else "")
     rows = [[cell.text if cell else "" for cell in line] for line in lines[body:] if not _heads(line) and not _is_one(line)]

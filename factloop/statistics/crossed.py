@@ -29,7 +29,8 @@ def _weights(seeds: int, examples: int, seed: int) -> Iterator[tuple[Array, Arra
     """How often each seed and each example is drawn, [draws, seeds] and [draws, examples], a chunk at a time."""
     random = np.random.default_rng(seed)
     for _ in range(DRAWS // CHUNK):
-        yield tuple(random.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(float) for n in (seeds, examples))  # type: ignore[misc]
+        first, second = (random.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(float) for n in (seeds, examples))
+        yield first, second
 
 
 def _draws(table: Array, seed: int) -> Array:

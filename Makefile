@@ -15,8 +15,9 @@ endif
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
 	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
 
+# Two workers of one thread each: models as small as those of the tests gain nothing from a second.
 test: .venv/made lint
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/made
 	$(BIN)/ruff check .

@@ -74,7 +74,9 @@ def main() -> None:
         experiment = client.create_experiment("factloop-smoke", artifact_location=(state / "artifacts" / "smoke").as_uri())
         made_at = Path(scratch) / "made"
         versions = [made.version(client, experiment, made_at, "smoke-summarizer", weights) for weights in ("old", "new")]
-        found = [client.get_run(client.get_model_version("smoke-summarizer", number).run_id).data.tags["digest"] for number in versions]
+        found = [
+            client.get_run(str(client.get_model_version("smoke-summarizer", number).run_id)).data.tags["digest"] for number in versions
+        ]
         ids = [made.evaluation(client, experiment, made_at, rows(place), model=model) for place, model in enumerate(found)]
         fill(client, experiment, made_at, options.parents)  # later, so that a version's evaluation is the last one looked at
         started = time.perf_counter()

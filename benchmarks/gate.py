@@ -133,7 +133,7 @@ class Scenario:
 
 
 def by_hand() -> list[Scenario]:
-    world = {"quals": quals, "rougeL": rouge, "fact_recall": recall}
+    world: dict[str, Draw] = {"quals": quals, "rougeL": rouge, "fact_recall": recall}
     guards = {"fact_recall": 0.02, "rougeL": 2.0}
     found = []
     for count in (32, 300):

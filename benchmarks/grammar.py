@@ -76,11 +76,12 @@ def edges(period: pd.Period) -> tuple[int, int]:
 
 def same(cells: pd.Series, value: str) -> pd.Series:
     asked = pd.Series([value])
-    alike = cleaned(cells).str.casefold() == cleaned(asked).str.casefold()[0]
+    alike: pd.Series = cleaned(cells).str.casefold() == cleaned(asked).str.casefold()[0]
     if not re.search(r"\d", value):
         return alike
     by_number = (numeric(cells) == numeric(asked)[0]) & (unit(cells) == unit(asked)[0])
-    return alike | by_number
+    either: pd.Series = alike | by_number
+    return either
 
 
 def holds(condition: dict[str, Any], cells: pd.Series) -> pd.Series | None:

@@ -89,11 +89,11 @@ def main() -> int:
             outcomes.append({"guard": guard.name, "file": guard.file, "test": guard.test, "caught": caught})
             print(f"{'caught' if caught else 'MISSED':7} {guard.name}", flush=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    caught = sum(bool(outcome["caught"]) for outcome in outcomes)
-    result = {"command": "python -m benchmarks.guards", "commit": commit, "caught": caught, "of": len(GUARDS), "guards": outcomes}
+    found = sum(bool(outcome["caught"]) for outcome in outcomes)
+    result = {"command": "python -m benchmarks.guards", "commit": commit, "caught": found, "of": len(GUARDS), "guards": outcomes}
     (ROOT / "benchmarks" / "results" / "guards.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{caught} of {len(GUARDS)} guards are caught by their test")
-    return 0 if caught == len(GUARDS) else 1
+    print(f"{found} of {len(GUARDS)} guards are caught by their test")
+    return 0 if found == len(GUARDS) else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 - QUALS in batches against QUALS written out plainly, one summary and one pair at a time, with the same
   weights: time, and the largest difference of a pair's scores in float32 and float64.
 - QAGS as published, one example and one question at a time, against QUALS and QAGS in batches.
+- QUALS in batches of 64 against batches of 7 in another order: how often it keeps the same pairs.
 - Memory of a stream of short documents through QUALS.
 
 Models of the world's size are trained for a minute or so each, on the world's passages: what they ask must
@@ -38,12 +39,12 @@ from factloop.judges.answer_extractor import extract_answers, new_extractor, tra
 from factloop.judges.answers import normalise, token_f1
 from factloop.judges.qagen import train_qagen
 from factloop.judges.qags import QagsModels, qags
-from factloop.judges.quals import Quals, QualsPair, keep_pairs, quals
+from factloop.judges.quals import Quals, QualsPair, Token, keep_pairs, quals
 from factloop.judges.question_answerer import answer, new_answerer, text_room, train_question_answerer
 from factloop.judges.question_generator import sources, train_question_generator
 from factloop.judges.spans import pieces, tokenise
 from factloop.reader import Reader
-from factloop.seq2seq import Seq2Seq
+from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import Network, QagsSettings, QualsSettings, QuestionAnswererSettings, TrainingSettings, Window
 from factloop.world import generate
 from factloop.world.vocabulary import make_world
@@ -101,9 +102,10 @@ def load(folder: Path) -> Models:
 
 
 @torch.inference_mode()
-def mean_likelihood(model: Seq2Seq, source: list[int], target: list[int]) -> float:
+def likelihoods(model: Seq2Seq, source: list[int], target: list[int]) -> list[float]:
     logits = model.logits(model.pad_batch([source]), model.pad_batch([target]))
-    return float(logits.log_softmax(-1)[0, torch.arange(len(target)), target].mean())
+    given: list[float] = logits.log_softmax(-1)[0, torch.arange(len(target)), target].tolist()
+    return given
 
 
 def plain_quals(model: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings) -> list[Quals]:
@@ -114,22 +116,39 @@ def plain_quals(model: Seq2Seq, documents: Sequence[str], summaries: Sequence[st
             model, model.pad_batch([said]), settings.groups, settings.strength, settings.min_length, settings.max_length
         )
         pairs = []
-        for question, reply, ids in keep_pairs(model, found, summary, settings.pairs):
-            pairs.append(QualsPair(question, reply, mean_likelihood(model, read, ids), mean_likelihood(model, said, ids)))
-        result.append(Quals(pairs))
+        for question, reply, hypothesis in keep_pairs(model, found, summary, settings.pairs):
+            target = [*hypothesis.ids, model.eos]
+            sides = [likelihoods(model, source, target) for source in (read, said)]
+            tokens = [Token(model.tokenizer.decode([token]), *given) for token, *given in zip(target, *sides, strict=True)]
+            cut = hypothesis.ids.index(model.special(SEP)) + 1
+            pairs.append(QualsPair(question, reply, statistics.fmean(sides[0]), statistics.fmean(sides[1]), tokens, cut))
+        result.append(Quals(pairs, "scored" if pairs else "no_evidence"))
     return result
 
 
 def same_scores(model: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings) -> dict[str, Any]:
-    """Pairs that both ways keep, of how many, and the largest difference of their scores."""
-    apart, shared, total = 0.0, 0, 0
-    ways = (quals(model, documents, summaries, settings), plain_quals(model, documents, summaries, settings))
-    for one, other in zip(*ways, strict=True):
-        scores = [{(pair.question, pair.answer): (pair.document, pair.summary) for pair in found.pairs} for found in (one, other)]
-        both = scores[0].keys() & scores[1].keys()
-        shared, total = shared + len(both), total + len(scores[0].keys() | scores[1].keys())
-        apart = max([apart, *(abs(a - b) for pair in both for a, b in zip(scores[0][pair], scores[1][pair], strict=True))])
-    return {"pairs": total, "in_both": shared, "largest_difference": apart}
+    return agreement(quals(model, documents, summaries, settings), plain_quals(model, documents, summaries, settings))
+
+
+def agreement(ours: Sequence[Quals], others: Sequence[Quals]) -> dict[str, Any]:
+    """Summaries with the same pairs, pairs of both, of how many, and how far apart the scores of the same pair are at most."""
+    alike, shared, total, apart = 0, 0, 0, 0.0
+    for verdicts in zip(ours, others, strict=True):
+        one, other = ({(pair.question, pair.answer): (pair.document, pair.summary) for pair in found.pairs} for found in verdicts)
+        both = one.keys() & other.keys()
+        alike, shared, total = alike + (one.keys() == other.keys()), shared + len(both), total + len(one.keys() | other.keys())
+        apart = max([apart, *(abs(a - b) for pair in both for a, b in zip(one[pair], other[pair], strict=True))])
+    return {"summaries": len(ours), "same_pairs": alike, "pairs": total, "in_both": shared, "largest_difference": apart}
+
+
+def same_choices(model: Seq2Seq, count: int) -> dict[str, Any]:
+    """QUALS in large batches against small ones in another order."""
+    rows = list(generate.documents(make_world(1), 98, count, generate.Noise()))
+    documents, summaries = [row["document"] for row in rows], [row["summary"] for row in rows]
+    order = random.Random(0).sample(range(count), count)
+    first = quals(model, documents, summaries, QualsSettings(batch_size=64))
+    again = quals(model, [documents[i] for i in order], [summaries[i] for i in order], QualsSettings(batch_size=7))
+    return agreement([first[index] for index in order], again)
 
 
 # QAGS as published (Wang et al. 2020, W4ngatang/qags): one at a time
@@ -247,6 +266,7 @@ def measure(models: Models) -> dict[str, Any]:
             started = time.perf_counter()
             judge()
             seconds[name].append(time.perf_counter() - started)
+    choices = same_choices(models.qagen, 400)
     equal = {"float32": same_scores(models.qagen, documents, summaries, ALL_PAIRS)}
     models.qagen.model.double()
     equal["float64"] = same_scores(models.qagen, documents, summaries, ALL_PAIRS)
@@ -263,6 +283,7 @@ def measure(models: Models) -> dict[str, Any]:
             name: ratios(seconds[name], seconds["quals, 60 groups, 10 pairs"]) for name in ("qags, 10 hypotheses", "qags, 4 hypotheses")
         },
         "same_scores": equal,
+        "batches of 64, and of 7 in another order": choices,
     }
 
 
@@ -279,6 +300,8 @@ def main() -> int:
     found["memory"] = memory(10_000, 100_000)
     quick = found["plain over batched QUALS"]["median"] >= QUALS_FASTER
     exact = all(found["same_scores"][kind]["largest_difference"] <= most for kind, most in (("float32", 1e-4), ("float64", 1e-9)))
+    choices = found["batches of 64, and of 7 in another order"]
+    alike = choices["same_pairs"] >= 0.995 * choices["summaries"] and choices["largest_difference"] <= 1e-4
     slow = found["QAGS as published over batched QUALS"]["quals, 60 groups, 10 pairs"]["median"] >= QAGS_SLOWER
     few, many = found["memory"]["peak_mib"]
     flat = many - few < 0.02 * few
@@ -286,7 +309,13 @@ def main() -> int:
         "command": " ".join(["python -m benchmarks.judge_speed", *sys.argv[1:]]),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {processor()}, {torch.get_num_threads()} threads",
-        "held": {"5 times plain QUALS": quick, "same scores": exact, "55 times QAGS as published": slow, "constant memory": flat},
+        "held": {
+            "5 times plain QUALS": quick,
+            "same scores": exact,
+            "same pairs": alike,
+            "55 times QAGS as published": slow,
+            "constant memory": flat,
+        },
         **found,
     }
     path = ROOT / "benchmarks" / "results" / "judge_speed.json"

@@ -48,7 +48,7 @@ LENGTH_PENALTIES = (1.0, 0.0, 2.0, -0.5, 0.6, 1.0, 1.5)
 def build(family: str) -> Any:
     """A tiny encoder-decoder whose every weight follows from its name alone, in any version of any library."""
     # Tied to its inputs, as T5's always are in later versions, the output layer of a random model repeats the last token.
-    ids = {
+    ids: dict[str, Any] = {
         "tie_word_embeddings": family == "t5",
         "pad_token_id": PAD,
         "bos_token_id": START,
@@ -67,7 +67,7 @@ def build(family: str) -> Any:
     elif family == "t5":
         model = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, **ids))
     else:
-        side = {
+        side: dict[str, Any] = {
             "vocab_size": VOCABULARY,
             "hidden_size": 16,
             "num_hidden_layers": 2,

@@ -41,25 +41,34 @@ def processor() -> str:
     return platform.processor()
 
 
+def environment() -> dict[str, str]:
+    """That of this process, less what points at stores of its own, with this Python first."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+
+
+def fresh_clone(folder: Path) -> str:
+    """A clone of the last commit there; returns which."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def measure(profile: str, overrides: list[str], keep: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         clone = (keep or Path(scratch) / "clone").resolve()
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        commit, variables = fresh_clone(clone), environment()
         command = ["-m", "flows.retrain", "--profile", profile, *(part for override in overrides for part in ("--set", override))]
         seconds, said = [], []
         for _ in range(2):
             started = time.perf_counter()
-            result = subprocess.run([sys.executable, *command], cwd=clone, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            result = subprocess.run([sys.executable, *command], cwd=clone, env=variables, stdout=subprocess.PIPE, text=True, check=True)
             seconds.append(round(time.perf_counter() - started, 1))
             said.append(result.stdout)
             print(result.stdout, flush=True)
         if "nothing changed" not in said[1]:
             raise SystemExit(f"{profile}: the second run did not reuse everything:\n{said[1]}")
         found = subprocess.run(
-            [sys.executable, "-c", METRICS.format(profile=profile)], cwd=clone, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", METRICS.format(profile=profile)], cwd=clone, env=variables, capture_output=True, text=True, check=True
         )
     return {
         "command": f"make bench (python {' '.join(command)}, twice, in a fresh clone)",

@@ -18,6 +18,16 @@ from mlflow.tracking import MlflowClient
 from tests.soundness import Killed, outcome
 
 ROOT = Path(__file__).resolve().parent.parent
+# Clones in which a profile has run, the slowest to make first: what uses one runs in one worker, so that it is made once.
+SHARED = ("smoke", "undisturbed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The groups that `--dist loadgroup` gives to workers whole, the longest first."""
+    groups = {item: next((name for name in SHARED if name in item.fixturenames), item.path.stem) for item in items}  # type: ignore[attr-defined]
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: SHARED.index(groups[item]) if groups[item] in SHARED else len(SHARED))
 
 
 class Clone:

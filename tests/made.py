@@ -21,15 +21,15 @@ def summary_rows(count: int, better: float = 0.0, seed: int = 0) -> list[dict[st
     rows = []
     for place in range(count):
         document = " ".join(asked.choice(WORDS, int(asked.integers(20, 90))))
-        matches = np.minimum(rng.integers(2, 9) + [2, 1, 0, 0], [10, 9, 8, 7])
+        matches = np.minimum(int(rng.integers(2, 9)) + np.array([2, 1, 0, 0]), [10, 9, 8, 7])
         right = bool(rng.random() < 0.5 + better)
-        rows.append(
-            {"id": f"document-{place}", "document": document, "reference": "Mara wrote.", "output": f"<b>{' '.join(rng.choice(WORDS, 6))}"}
-            | {"scores": {"rougeL": float(rng.beta(4, 3) * 100 + 20 * better), "quals": float(rng.normal(better, 0.3))}}
-            | {"bleu_statistics": [*map(float, matches), 10.0, 9.0, 8.0, 7.0, 10.0, 10.0]}
-            | {"statements": [{"sentence": "Mara.", "verdict": "supported" if right else "contradicted"}]}
-        )
-        rows[-1]["scores"] |= {"hallucination_rate": float(not right), "qags": None if place % 9 == 0 else float(rng.random())}
+        row: dict[str, Any] = {"id": f"document-{place}", "document": document, "reference": "Mara wrote."}
+        row["output"] = f"<b>{' '.join(rng.choice(WORDS, 6))}"
+        row["scores"] = {"rougeL": float(rng.beta(4, 3) * 100 + 20 * better), "quals": float(rng.normal(better, 0.3))}
+        row["scores"] |= {"hallucination_rate": float(not right), "qags": None if place % 9 == 0 else float(rng.random())}
+        row["bleu_statistics"] = [*map(float, matches), 10.0, 9.0, 8.0, 7.0, 10.0, 10.0]
+        row["statements"] = [{"sentence": "Mara.", "verdict": "supported" if right else "contradicted"}]
+        rows.append(row)
     return rows
 
 

@@ -106,7 +106,7 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
             "curves": {name: len(client.get_metric_history(run.info.run_id, name)) for name in metrics if name.startswith("train/")},
             "params": run.data.params,
             "described": any(item.path == "key.json" for item in client.list_artifacts(run.info.run_id)),
-            "inputs": sorted(Path(item.dataset.name).name for item in run.inputs.dataset_inputs),
+            "inputs": sorted(Path(item.dataset.name).name for item in (run.inputs.dataset_inputs if run.inputs else ())),
             "origin": logged,
         }
     aliases = {
@@ -116,10 +116,11 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
     }
     versions = sorted((v.name, v.tags["run_key"]) for v in client.search_model_versions(max_results=1000) if v.run_id not in corrupt)
     experiment = client.get_experiment_by_name(f"factloop-{profile}")
+    assert experiment
     of_run = {run.info.run_id: run.data.tags["step"] for run in runs}
     traces = client.search_traces(locations=[experiment.experiment_id], max_results=500, include_spans=False)
     models = [model.source_run_id for model in client.search_logged_models([experiment.experiment_id])]
-    return json.loads(
+    found: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "steps": steps,
@@ -133,6 +134,7 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
             }
         )
     )
+    return found
 
 
 def under_way(folder: Path, profile: str) -> str:

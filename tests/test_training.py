@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,15 @@ from factloop.training.pairs import train_pairs
 
 TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}. Jonas Falk did not." for n in range(40)]
 PAIRS = [([text], [text.split(". ")[0] + "."]) for text in TEXTS]
-torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """Where the order of sums could differ between two runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Quiet:

@@ -126,7 +126,7 @@ def plain_hits(rows: list[list[str]], sentence: str) -> list[Any]:
                 value = lowered(cell.strip())
                 begin = small.find(value)
                 while begin >= 0:
-                    if is_whole(small, begin, begin + len(value)):
+                    if is_whole(small, begin, begin + len(value)) and small[begin + len(value) : begin + len(value) + 1] != ":":
                         found[begin, value] = Hit(begin, begin + len(value), value)
                     begin = small.find(value, begin + 1)
     return sorted(found.values())

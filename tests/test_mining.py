@@ -27,7 +27,7 @@ from factloop.settings import MiningSettings
 from factloop.statistics import cohen_kappa, wilson
 from factloop.tables.corpus import Rules, in_order, mine_files
 from factloop.tables.matching import CellIndex, find_cell, lowered
-from factloop.tables.mining import mine
+from factloop.tables.mining import mine, naming_column
 from factloop.tables.sentences import sentence_spans, sentences
 from flows import mine as command
 from tests.test_html_tables import td, th, wiki
@@ -91,6 +91,7 @@ def test_legible_text_stays_as_it_is_and_sentences_lie_in_their_text(text: str) 
 def test_sentences_end_at_stops_and_not_at_abbreviations() -> None:
     assert sentences("St. Helens F.C. won in 1990. Mr. J. R. Smith left.") == ["St. Helens F.C. won in 1990.", "Mr. J. R. Smith left."]
     assert sentences("彼は東京で生まれた。1990年に死んだ。") == ["彼は東京で生まれた。", "1990年に死んだ。"]
+    assert sentences("It is in Minneapolis-St. Paul. It ends in Paul-St.") == ["It is in Minneapolis-St. Paul.", "It ends in Paul-St."]
 
 
 # Cells in sentences
@@ -125,7 +126,7 @@ def test_cells_are_found_as_whole_words_and_numbers(cell: str, sentence: str, sp
     assert lowered("\u0130X") == "\u0130x"  # a letter whose small form has two characters
 
 
-WORD = st.text(alphabet="ab1,. -東\u0301İ", min_size=1, max_size=5)
+WORD = st.text(alphabet="ab1,.: -東\u0301İ", min_size=1, max_size=5)
 
 
 @settings(deadline=None)
@@ -186,17 +187,32 @@ def test_a_sentence_is_mined_for_the_rows_that_it_states(sentence: str, kind: st
 
 def test_what_is_not_mined_is_counted_by_the_rule() -> None:
     many = "Falk met Jonas Falk again here."  # of row 4, whose one cell is within the other
-    short, long = "Mara Velling: the Hawks.", "Mara Velling led the Hawks " + "on and " * 10 + "on."
-    rows = [["Ann Lee", "Oslo", "1990"], ["Ann Lee", "Oslo", "1992"]]
+    short, long = "Mara Velling, the Hawks.", "Mara Velling led the Hawks " + "on and " * 10 + "on."
+    rows = [["Ann Lee", "Oslo", "1990"], ["Ann Lee", "Oslo", "1992"], ["Bea", "Bergen", "1992"], ["Cy", "Lund", "1992"]]
     assert mined(many)[1]["dropped.a cell within another"] == 1
     assert mined(f"{short} {long}")[1]["dropped.too short or too long"] == 2
     assert mined("Ann Lee has lived in Oslo.", rows=rows)[1]["dropped.several rows, not told apart"] == 1
+    assert mined("In 1990 the Hawks won for once.")[1]["dropped.the row is not named"] == 1
+    assert mined("Mara Velling of the Hawks: she won.")[1]["stating"] == 0  # a label
     text = "Mara Velling coached the Hawks twice."
     passages = [{"name": "/wiki/Falk", "span": [0, len(text)], "rows": [1, 3]}]
     found, counts = mined(text, passages=passages)
     assert not found and counts["dropped.the row does not link to the passage"] == counts["sentences.linked passages"] == 1
     (row,), _ = mined(text, passages=[passages[0] | {"rows": [0]}])
     assert row["passage"] == "/wiki/Falk"
+
+
+@pytest.mark.parametrize(
+    ("rows", "column"),
+    [
+        ([["1", "Oslo", "Ann"], ["2", "Oslo", "Bea"], ["3", "Bergen", "Cy"]], 2),
+        ([["1990", "Oslo"], ["1991", "Bergen"], ["1992", "Oslo"], ["1993", "Lund"]], 1),  # half of its cells are enough
+        ([["1990", "Oslo"], ["1991", "oslo "]], None),
+        ([], None),
+    ],
+)
+def test_rows_are_named_by_the_first_column_in_words_that_tells_them_apart(rows: list[list[str]], column: int | None) -> None:
+    assert naming_column(rows) == column
 
 
 # Files

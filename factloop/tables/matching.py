@@ -85,13 +85,13 @@ class CellIndex:
         self._automaton.make_automaton()
 
     def hits(self, sentence: str) -> list[Hit]:
-        """Every occurrence of a value in whole words, overlapping ones too."""
+        """Every occurrence of a value in whole words, overlapping ones too; but not as a label, with a colon after it."""
         if not self.places:
             return []
         small = lowered(sentence)
         found = []
         for last, value in self._automaton.iter(small):
             begin = last + 1 - len(value)
-            if is_whole(small, begin, last + 1):
+            if is_whole(small, begin, last + 1) and small[last + 1 : last + 2] != ":":
                 found.append(Hit(begin, last + 1, value))
         return found

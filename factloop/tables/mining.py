@@ -2,7 +2,8 @@
 
 A sentence states a row if it holds at least two cells of it: in whole words, of different
 columns and values, apart from each other, at least one with a letter. It is mined if exactly one row
-is stated, or if several are and each of them by words that no other has. Where cells link to passages, only the
+is stated, or if several are and each of them by words that no other has; and only rows that it names, by
+their cell in the column that tells rows apart. Where cells link to passages, only the
 rows that link to the sentence's passage come into question. See docs/mining.md.
 """
 
@@ -10,15 +11,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..settings import MiningSettings
-from .matching import CellIndex, Hit
+from .matching import CellIndex, Hit, lowered
 from .sentences import sentence_spans
 
 LETTER = re.compile(r"[^\W\d_]")
 ONE, SEVERAL = "one row", "several rows"
+NAMED = 0.5  # share of the rows that a column must tell from all others, for it to name them
 
 
 class Stated(NamedTuple):
@@ -31,6 +33,15 @@ class Stated(NamedTuple):
 
 Rows = dict[int, list[Stated]]
 """By row, the cells of it that a sentence states."""
+
+
+def naming_column(rows: Sequence[Sequence[str]]) -> int | None:
+    """The first column whose cells, most of them, have a letter and are like no other cell of it: what its rows are about."""
+    for column, cells in enumerate(zip(*rows, strict=True)):
+        alike = Counter(lowered(cell.strip()) for cell in cells)
+        if sum(count == 1 and bool(LETTER.search(value)) for value, count in alike.items()) >= NAMED * len(rows):
+            return column
+    return None
 
 
 def stated_rows(index: CellIndex, hits: list[Hit]) -> Rows:
@@ -83,7 +94,7 @@ def parts_of(page: Mapping[str, Any]) -> Iterator[tuple[str | None, list[int] | 
         yield passage["name"], passage.get("rows"), *passage["span"]
 
 
-def choose(sentence: str, rows: Rows, linking: Collection[int] | None, settings: MiningSettings) -> tuple[str, Rows]:
+def choose(sentence: str, rows: Rows, linking: Collection[int] | None, naming: int | None, settings: MiningSettings) -> tuple[str, Rows]:
     """What becomes of a sentence that states rows: its kind and the rows it is mined for, or why it is dropped, and none."""
     if linking is not None:
         rows = {row: cells for row, cells in rows.items() if row in linking}
@@ -91,6 +102,9 @@ def choose(sentence: str, rows: Rows, linking: Collection[int] | None, settings:
         return "the row does not link to the passage", {}
     if not settings.shortest <= len(sentence.split()) <= settings.longest:
         return "too short or too long", {}
+    rows = {row: cells for row, cells in rows.items() if any(cell.column == naming for cell in cells)}
+    if not rows:
+        return "the row is not named", {}
     if len(rows) > 1 and not (rows := told_apart(rows)):
         return "several rows, not told apart", {}
     several = len(rows) > 1
@@ -105,7 +119,7 @@ def mine(page: Mapping[str, Any], settings: MiningSettings, counts: Counter[str]
 
     Tables, sentences, those that state a row, and what became of them are added to `counts`.
     """
-    index = CellIndex(page["rows"])
+    index, naming = CellIndex(page["rows"]), naming_column(page["rows"])
     position = 0
     before = counts["stating"]
     for name, linking, begin, end in parts_of(page):
@@ -118,7 +132,7 @@ def mine(page: Mapping[str, Any], settings: MiningSettings, counts: Counter[str]
             if not rows:
                 continue
             _count(counts, rows, origin, linking)
-            fate, chosen = choose(sentence, rows, linking, settings)
+            fate, chosen = choose(sentence, rows, linking, naming, settings)
             counts[f"{'mined' if chosen else 'dropped'}.{fate}"] += 1
             if chosen:
                 counts[f"mined from {origin}.{fate}"] += 1

@@ -116,10 +116,13 @@ class ClaimSettings(Checked):
 
 @dataclass(frozen=True)
 class MiningSettings(Checked):
-    """Words that a mined sentence has."""
+    """What a mined sentence is like."""
 
     shortest: int = 8
     longest: int = 45
+    """Words."""
+    begins_with_name: bool = True
+    """Whether one that states a single row must begin with that row's name: others of real text are often about something else."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

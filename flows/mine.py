@@ -102,6 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for name, default in (("shortest", MiningSettings.shortest), ("longest", MiningSettings.longest)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"words of the {name} sentence (default: {default})")
+    parser.add_argument(
+        "--anywhere", action="store_true", help="a sentence about a single row need not begin with its name: more, and less sure"
+    )
     options = parser.parse_args(arguments)
     from concurrent.futures.process import BrokenProcessPool
 
@@ -111,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.workers < 1:
         parser.error("--workers must be at least 1")
     try:
-        options.settings = MiningSettings(options.shortest, options.longest)
+        options.settings = MiningSettings(options.shortest, options.longest, not options.anywhere)
     except ValueError as error:
         parser.error(str(error))
     with told("mine", Refused, EngineAbsent, BrokenProcessPool, FileNotFoundError, IsADirectoryError):

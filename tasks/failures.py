@@ -14,12 +14,13 @@ from factloop.java import JavaFailed
 from .contracts import ContractBroken
 from .data import DataFailed
 from .environment import ROOT, STATE
+from .isolated import StepFailed
 from .memo import Conflict
 from .profiles import ProfileError
 from .record import Damaged
 from .server import ServerFailed
 
-TOLD = (ProfileError, DataFailed, Conflict, Damaged, ContractBroken, BadRow, ServerFailed, JavaFailed)
+TOLD = (ProfileError, DataFailed, Conflict, Damaged, ContractBroken, BadRow, ServerFailed, JavaFailed, StepFailed)
 LITTLE = 1 << 20  # bytes free, below which SQLite, Prefect and safetensors fail, each with words of its own
 DISK = {
     errno.ENOSPC: "no space left", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file may not grow so large (ulimit -f)",
@@ -44,20 +45,26 @@ def _disk_trouble(error: BaseException | None) -> str | None:
     return f"{STATE}: {DISK[errno.ENOSPC]}" if STATE.exists() and shutil.disk_usage(STATE).free < LITTLE else None
 
 
+def said(error: Exception, *own: type[Exception]) -> str | None:
+    """What a person is told of an error that they can mend, `own` included; None of a defect."""
+    from factloop.training import TrainingDiverged  # not at import: torch
+
+    trouble = _disk_trouble(error)
+    known = isinstance(error, (*TOLD, *own, TrainingDiverged))
+    text = str(error) if known else ""
+    if trouble:
+        text = f"{text}\n{trouble}; make room or allow writing, and start this again: it goes on where it was".strip()
+    return text if trouble or known else None
+
+
 @contextmanager
 def told(verb: str, *own: type[Exception]) -> Iterator[None]:
     """Exit with 2 and one paragraph for what a person can mend, `own` included; anything else is a defect, and raised."""
     try:
         yield
     except Exception as error:
-        from factloop.training import TrainingDiverged  # not at import: torch
-
-        trouble = _disk_trouble(error)
-        known = isinstance(error, (*TOLD, *own, TrainingDiverged))
-        if not trouble and not known:
+        text = said(error, *own)
+        if text is None:
             raise
-        text = str(error) if known else ""
-        if trouble:
-            text = f"{text}\n{trouble}; make room or allow writing, and start this again: it goes on where it was".strip()
         print(f"{verb}: {text}", file=sys.stderr)
         sys.exit(2)

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -26,7 +25,9 @@ import mlflow
 from factloop.faults import kill_point
 
 from .environment import STATE
+from .isolated import load, run_isolated
 from .keys import digest, file_digest, folder_digests, run_key
+from .profiles import Isolation
 from .record import Damaged, RunProgress, artifact_folder, describe, flat_metrics, record
 from .serving import Served
 
@@ -43,6 +44,8 @@ class Context:
     threads: int
     """CPU threads that torch computes with: their number shapes rounding, so it is part of keys."""
     tags: dict[str, str]
+    isolation: Isolation | None = None
+    """How steps run in processes of their own; None: in this one."""
 
 
 @dataclass(frozen=True)
@@ -189,14 +192,15 @@ def once(
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        run_step = load(step, context.threads)
+        settings = {**config, "device": context.device}
         started = time.perf_counter()
         try:
-            metrics = run_step(
-                config={**config, "device": context.device},
-                inputs=paths, out=out, checkpoints=work / "checkpoints",
-                progress=RunProgress(name, client, run_id),
-            )  # fmt: skip
+            if context.isolation:
+                metrics = run_isolated(step, name, run_id, context.threads, settings, paths, work, context.isolation)
+            else:
+                run_step = load(step, context.threads)
+                progress = RunProgress(name, client, run_id)
+                metrics = run_step(config=settings, inputs=paths, out=out, checkpoints=work / "checkpoints", progress=progress)
             kill_point("step:ended", name)
             seconds, flat = time.perf_counter() - started, flat_metrics(metrics)
             data = {label: value for label, value in inputs.items() if not isinstance(value, Done)}
@@ -214,15 +218,6 @@ def once(
         kill_point("step:kept", name)
         shutil.rmtree(work, ignore_errors=True)
         return done
-
-
-def load(step: str, threads: int) -> Callable[..., dict[str, Any]]:
-    """The function of a step, and torch with it."""
-    import torch
-
-    torch.set_num_threads(threads)
-    function: Callable[..., dict[str, Any]] = resolve_name(step)
-    return function
 
 
 def _start(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> Run:

@@ -88,7 +88,7 @@ def judge_rows(own: Own) -> Done:
     profile = own.profile
     tags = {"profile": profile.name, "data_version": own.rows[1], "git_commit": git("rev-parse", "HEAD"), "model": own.writer}
     tags |= {"judge_keys": judge_keys(own.judges)} if own.judges else {}
-    context = Context(experiment_id(profile.name), "", profile.name, profile.device, profile.threads, tags)
+    context = Context(experiment_id(profile.name), "", profile.name, profile.device, profile.threads, tags, profile.isolation)
     inputs: dict[str, Done | tuple[str, str]] = {**own.judges, "rows": own.rows}
     if own.model:
         inputs["model"] = own.model

@@ -90,7 +90,7 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
         client.set_tag(run_id, ORIGIN, "logged")
         kill_point("parent:opened")
     client.update_run(run_id, status="RUNNING")  # until its steps end
-    return Context(experiment, run_id, profile.name, profile.device, profile.threads, tags)
+    return Context(experiment, run_id, profile.name, profile.device, profile.threads, tags, profile.isolation)
 
 
 def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:

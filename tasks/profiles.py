@@ -165,11 +165,21 @@ class SummarizerSettings(Strict):
     """Of the summaries that are measured."""
 
 
+class Isolation(Strict):
+    """Each step in a process of its own, on workers that other runs need."""
+
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that one attempt may take."""
+    attempts: Count = 2
+    """Of a step whose process was killed or ran out of time; each goes on from the newest checkpoint."""
+
+
 class Profile(Strict):
     name: str
     seed: int
     device: str = "cpu"
     threads: Count = 2
+    isolation: Isolation | None = None
     test_examples: Count
     data: DataSettings
     base: BaseSettings

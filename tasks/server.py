@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -106,15 +105,11 @@ def _settings(url: str) -> Iterator[None]:
         yield
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.3)
-    os._exit(0)
-
-
 if __name__ == "__main__":
     import uvicorn
 
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    from .isolated import end_with
+
+    end_with(os.getppid())
     config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="warning")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

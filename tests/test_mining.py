@@ -144,9 +144,9 @@ PAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def mined(text: str, **fields: Any) -> tuple[list[dict[str, Any]], Counter[str]]:
+def mined(text: str, begins: bool = False, **fields: Any) -> tuple[list[dict[str, Any]], Counter[str]]:
     counts: Counter[str] = Counter()
-    return list(mine(PAGE | {"text": text} | fields, MiningSettings(5, 20), counts)), counts
+    return list(mine(PAGE | {"text": text} | fields, MiningSettings(5, 20, begins_with_name=begins), counts)), counts
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,10 @@ def test_what_is_not_mined_is_counted_by_the_rule() -> None:
     assert mined("Ann Lee has lived in Oslo.", rows=rows)[1]["dropped.several rows, not told apart"] == 1
     assert mined("In 1990 the Hawks won for once.")[1]["dropped.the row is not named"] == 1
     assert mined("Mara Velling of the Hawks: she won.")[1]["stating"] == 0  # a label
+    about = ("Mara Velling coached the Hawks.", "The Mara Velling of the Hawks.", "Then came Mara Velling to the Hawks.")
+    found, counts = mined(" ".join(about), begins=True)
+    assert [row["sentence"] for row in found] == [*about[:2]] and counts["dropped.it does not begin with the row's name"] == 1
+    assert len(mined("We saw Mara Velling and Ruth Okoye coach the Hawks.", begins=True)[0]) == 1  # several rows
     text = "Mara Velling coached the Hawks twice."
     passages = [{"name": "/wiki/Falk", "span": [0, len(text)], "rows": [1, 3]}]
     found, counts = mined(text, passages=passages)
@@ -230,7 +234,7 @@ def corpus(tmp_path: Path) -> list[Path]:
     """JSONL with a broken line and a repeated sentence, and an archive with a page that is refused."""
     tables = [json.dumps(line) for line in lines(40)]
     (tmp_path / "t.jsonl").write_text("\n".join([*tables[:20], "{", *tables[20:], json.dumps(next(lines(1)) | {"title": "Again"})]))
-    page = f"<p><b>Cup</b> is old. In 1990 Ann Lee won the cup again in Oslo.</p>{wiki(th('a', 'b'), td('Ann Lee', '1990'))}"
+    page = f"<p><b>Cup</b> is old. Ann Lee won the cup again in 1990, and in Oslo.</p>{wiki(th('a', 'b'), td('Ann Lee', '1990'))}"
     with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as archive:
         for name, content in (("a.html", page), ("b.html", ""), ("c.txt", "no page")):
             info = tarfile.TarInfo(name)

@@ -2,9 +2,9 @@
 
 A sentence states a row if it holds at least two cells of it: in whole words, of different
 columns and values, apart from each other, at least one with a letter. It is mined if exactly one row
-is stated, or if several are and each of them by words that no other has; and only rows that it names, by
-their cell in the column that tells rows apart. Where cells link to passages, only the
-rows that link to the sentence's passage come into question. See docs/mining.md.
+is stated, or if several are and each of them by words that no other has; and only for rows that it names, by
+their cell in the column that tells rows apart, a single one at its very beginning, as what it is about. Where
+cells link to passages, only the rows that link to the sentence's passage come into question. See docs/mining.md.
 """
 
 from __future__ import annotations
@@ -108,6 +108,12 @@ def choose(sentence: str, rows: Rows, linking: Collection[int] | None, naming: i
     if len(rows) > 1 and not (rows := told_apart(rows)):
         return "several rows, not told apart", {}
     several = len(rows) > 1
+    if (
+        settings.begins_with_name
+        and not several
+        and not any(cell.column == naming and len(sentence[: cell.begin].split()) <= 1 for cell in next(iter(rows.values())))
+    ):
+        return "it does not begin with the row's name", {}
     clean = without_contained(sentence, rows)
     if len(clean) < len(rows):
         return "a cell within another", {}

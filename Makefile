@@ -1,6 +1,7 @@
 # make retrain [PROFILE=world] [DATA_MIRROR=folder] [SET="a.b=1 c.d=2"]   the main job
 # make test                                                               every test
 # make ui                                                                 MLflow and Prefect on localhost
+# make worker                                                             what is scheduled, on this machine
 # make bench                                                              the figures of the README
 # make faults                                                             50 random kills, compared with none
 PROFILE ?= world
@@ -11,7 +12,7 @@ ifdef DATA_MIRROR
 export DATA_MIRROR
 endif
 
-.PHONY: retrain test lint ui bench faults
+.PHONY: retrain test lint ui worker bench faults
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
 	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
 
@@ -27,6 +28,9 @@ lint: .venv/made
 
 ui: .venv/made
 	@$(BIN)/python -m flows.ui
+
+worker: .venv/made
+	@$(BIN)/python -m flows.worker
 
 bench: .venv/made
 	@$(BIN)/python -m benchmarks.run

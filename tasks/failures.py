@@ -57,6 +57,14 @@ def said(error: Exception, *own: type[Exception]) -> str | None:
     return text if trouble or known else None
 
 
+class Told(SystemExit):
+    """Ends a command with exit code 2, once a person has been told why; `str` of it is what they were told."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.code = 2
+
+
 @contextmanager
 def told(verb: str, *own: type[Exception]) -> Iterator[None]:
     """Exit with 2 and one paragraph for what a person can mend, `own` included; anything else is a defect, and raised."""
@@ -67,4 +75,4 @@ def told(verb: str, *own: type[Exception]) -> Iterator[None]:
         if text is None:
             raise
         print(f"{verb}: {text}", file=sys.stderr)
-        sys.exit(2)
+        raise Told(text) from None

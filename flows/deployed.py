@@ -1,0 +1,43 @@
+"""The verbs as a worker runs them: with what a person would type, one at a time for each of its slots.
+
+`prefect.yaml` names this flow; `make worker` starts a worker for it.
+
+    prefect deployment run factloop/nightly --param 'arguments=["--profile", "smoke"]'
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from typing import Literal
+
+from prefect import flow
+from prefect.concurrency.sync import concurrency
+
+SLOT = "FACTLOOP_SLOT"
+"""Environment of a worker: the concurrency limit that each of its runs holds one of."""
+Verb = Literal["retrain", "train_judges", "calibrate", "evaluate", "compare", "promote", "ablate", "mine"]
+
+
+class VerbFailed(RuntimeError):
+    """A verb that could not go on; says what a person would have been told."""
+
+
+def slot() -> AbstractContextManager[None]:
+    """Waits until one is free. A holder that dies gives it back when its lease ends; a lease that is not renewed once ends no training."""
+    name = os.environ.get(SLOT)
+    return concurrency(name, strict=True, raise_on_lease_renewal_failure=False) if name else nullcontext()
+
+
+@flow(name="factloop", flow_run_name="{verb}", validate_parameters=True)
+def run(verb: Verb, arguments: list[str]) -> int:
+    """`python -m flows.<verb> <arguments>` in this process; its exit code, or VerbFailed."""
+    with slot():
+        try:
+            code: int = import_module(f"flows.{verb}").main(arguments)
+        except SystemExit as ended:
+            if ended.code in (None, 0):
+                return 0
+            raise VerbFailed(str(ended)) from None
+    return code

@@ -1,0 +1,81 @@
+"""A worker runs what is deployed: through the API of a real server, in a process of the worker's own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Clone, Undisturbed
+
+pytestmark = pytest.mark.flow
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@pytest.fixture(scope="module")
+def worker(undisturbed: Undisturbed, prefect_server: str) -> Iterator[Clone]:
+    clone = undisturbed.clone
+    log = (clone.folder / ".factloop" / "worker.log").open("w")
+    environment = clone.environment(PREFECT_API_URL=prefect_server)
+    with subprocess.Popen([sys.executable, "-m", "flows.worker"], cwd=clone.folder, env=environment, stdout=log, stderr=log) as process:
+        yield clone
+        process.send_signal(signal.SIGINT)
+
+
+def state(clone: Clone, server: str, verb: str, *arguments: str) -> tuple[str, str]:
+    """Type and message of the state that a run of the deployment ends in, asked for and told by the API."""
+    code = f"""
+import flows, json, time
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+with get_client(sync_client=True) as client:
+    until = time.monotonic() + 120
+    while True:
+        try:
+            found = client.read_deployment_by_name("factloop/nightly")
+            break
+        except ObjectNotFound:
+            assert time.monotonic() < until, "prefect.yaml was not applied"
+            time.sleep(1)
+    run = client.create_flow_run_from_deployment(found.id, parameters={{"verb": {verb!r}, "arguments": {list(arguments)!r}}})
+    while run.state_type is None or run.state_type.value not in {ENDED!r}:
+        assert time.monotonic() < until + 120, run.state
+        time.sleep(1)
+        run = client.read_flow_run(run.id)
+    print(json.dumps([run.state_type.value, run.state.message or ""]))"""
+    result = clone.run("-c", code, PREFECT_API_URL=server)
+    assert result.returncode == 0, result.stderr[-2000:] + (clone.folder / ".factloop" / "worker.log").read_text()[-3000:]
+    kind, message = json.loads(result.stdout.strip().splitlines()[-1])
+    return kind, message
+
+
+def test_a_deployed_retrain_runs_on_the_worker_and_says_what_is_wrong(worker: Clone, prefect_server: str) -> None:
+    before = worker.finished("fault")
+    assert state(worker, prefect_server, "retrain", "--profile", "fault")[0] == "COMPLETED"
+    assert worker.finished("fault") == before  # nothing was new
+    assert "nothing changed" in (worker.folder / ".factloop" / "worker.log").read_text()
+    kind, message = state(worker, prefect_server, "retrain", "--profile", "fault", "--set", "summarizer.likelihood.stepz=3")
+    assert kind == "FAILED" and "stepz" in message
+    assert state(worker, prefect_server, "os", "--profile", "fault")[0] in ("FAILED", "CRASHED")  # no verb
+
+
+def test_a_stuck_run_is_looked_for_and_a_slot_is_held(worker: Clone, prefect_server: str) -> None:
+    code = """
+import flows, json, socket
+from prefect.client.orchestration import get_client
+from flows.worker import STUCK
+with get_client(sync_client=True) as client:
+    limit = client.read_global_concurrency_limit_by_name(f"factloop-{socket.gethostname()}")
+    print(json.dumps([len(client.read_automations_by_name(STUCK)), limit.limit, limit.active_slots]))"""
+    result = worker.run("-c", code, PREFECT_API_URL=prefect_server)
+    assert json.loads(result.stdout.strip().splitlines()[-1]) == [1, 1, 0], result.stderr[-2000:]
+
+
+def test_without_a_server_a_worker_says_what_to_start(clone: Clone) -> None:
+    for address in ("", "http://127.0.0.1:1/api"):
+        result = clone.run("-m", "flows.worker", **({"PREFECT_API_URL": address} if address else {}))
+        assert result.returncode == 2 and "start `make ui` first, or set PREFECT_API_URL" in result.stderr

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from factloop.corpora.rows import write_rows
-from factloop.statistics.crossed import crossed_difference, crossed_mean
+from factloop.statistics.crossed import crossed_difference, crossed_mean, nested_mean
 from tasks.ablate import compared, parallel_plot
 from tasks.grids import Grid, arm_profiles, load_grid
 from tasks.memo import Done
@@ -62,6 +62,19 @@ def test_false_alarms_are_as_rare_as_said() -> None:
     rng = np.random.default_rng(2)
     p_values = [crossed_difference(*rng.normal(0, 1, (2, 8, 60)), seed=trial)[1] for trial in range(60)]
     assert 0 < np.mean(np.array(p_values) < 0.2) < 0.4 and np.mean(np.array(p_values) < 0.01) < 0.08
+
+
+@pytest.mark.unit
+def test_groups_with_examples_of_their_own_are_drawn_whole_and_then_their_examples() -> None:
+    rng = np.random.default_rng(3)
+    alike = [rng.normal(0.3, 1, 200) for _ in range(6)]
+    apart = [one + shift for one, shift in zip(alike, (-1, 1, -1, 1, -1, 1), strict=True)]
+    (close, p), (wide, even) = nested_mean(alike), nested_mean(apart)
+    assert close.value == pytest.approx(wide.value) == pytest.approx(np.mean([one.mean() for one in alike]))
+    assert close.low > 0 and p < 0.01 and wide.low < 0 < wide.high and even > 0.2  # how groups differ counts
+    assert nested_mean([[1, np.nan, 3], [5]])[0].value == 3.5
+    with pytest.raises(ValueError, match="not one value"):
+        nested_mean([[np.nan], [1.0]])
 
 
 @pytest.mark.unit

@@ -7,7 +7,7 @@ interval from two or three is too narrow rather than too wide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,3 +64,22 @@ def crossed_difference(values: ArrayLike, other: ArrayLike, seed: int = 0) -> tu
     draws = draws[~np.isnan(draws)]
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return _percentiles(float(np.nanmean(difference)), list(draws)), min(1.0, 2 * (beyond + 1) / (len(draws) + 1))
+
+
+def nested_mean(values: Sequence[ArrayLike], seed: int = 0) -> tuple[Estimate, float]:
+    """The mean over groups of the means of their own examples, with its interval and two-sided p-value against 0.
+
+    Groups (worlds, each with test examples of its own) are drawn anew, and within each draw of one its examples.
+    """
+    groups = [found[~np.isnan(found)] for found in (np.asarray(some, dtype=float) for some in values)]
+    if not groups or not all(map(len, groups)):
+        raise ValueError("a group has not one value")
+    random = np.random.default_rng(seed)
+    draws = np.zeros(DRAWS)
+    for _ in groups:
+        chosen = random.integers(len(groups), size=DRAWS)
+        for place, found in enumerate(groups):
+            times = int((chosen == place).sum())
+            draws[chosen == place] += found[random.integers(len(found), size=(times, len(found)))].mean(1) / len(groups)
+    beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return _percentiles(float(np.mean([found.mean() for found in groups])), list(draws)), min(1.0, 2 * (beyond + 1) / (DRAWS + 1))

@@ -28,7 +28,7 @@ from ..training import Progress
 from ..world.errors import ERROR_TYPES, OVERLAP_FINDS, plant
 from ..world.generate import Fact
 from ..world.vocabulary import make_world
-from .judging import judge_pairs
+from .judging import judge_pairs, unscored
 
 BASELINE = "trigrams"  # what a judge must beat to be worth its time
 
@@ -56,7 +56,7 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
     """
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
     rows = _judged(list(planted(documents, config["world_seed"], config["errors_each"])), config, inputs, out, checkpoints, progress)
-    return _unasked(rows) | aucs(rows)
+    return unscored(rows) | aucs(rows)
 
 
 def aucs(rows: list[Row]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
     rows = _judged(list(read_rows(inputs["labelled"])), config, inputs, out, checkpoints, progress)
     judged = [row for row in rows if set(row["statuses"].values()) <= {"scored", "no_evidence"}]
     metrics: dict[str, Any] = {"examples": len(rows), "judged": len(judged)}
-    metrics |= _unasked(judged)
+    metrics |= unscored(judged)
     sources = {name: [row for row in judged if row["source"] == name] for name in dict.fromkeys(row["source"] for row in judged)}
     binary = [name for name, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
     for name in rows[0]["scores"]:
@@ -120,10 +120,6 @@ def _judged(
         row |= verdict | {"scores": verdict["scores"] | overlap_features(row["document"], row["summary"])}
     write_rows(out / "examples.jsonl", rows)
     return rows
-
-
-def _unasked(rows: Sequence[Row]) -> dict[str, float]:
-    return {"no_evidence": float(np.mean([row["scores"]["quals"] is None for row in rows]))} if "quals" in rows[0]["scores"] else {}
 
 
 def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:

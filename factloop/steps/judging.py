@@ -100,6 +100,14 @@ def in_chunks(
     return [row for part in parts for row in read_rows(part)]
 
 
+def unscored(rows: Sequence[Row]) -> dict[str, float]:
+    """By judge, the share of texts that it gave no score: `no_evidence` of QUALS, `<judge>_no_evidence` of the others."""
+    return {
+        "no_evidence" if judge == "quals" else f"{judge}_no_evidence": sum(row["scores"][judge] is None for row in rows) / len(rows)
+        for judge in rows[0]["statuses"]
+    }
+
+
 def doubted(row: Row) -> list[str]:
     """Answers in a summary that its document does not bear out, by QUALS."""
     return [pair["answer"] for pair in row["evidence"].get("quals", []) if pair["answer_only"] < DOUBT]

@@ -17,7 +17,7 @@ from ..statistics import interval
 from ..training import Progress
 from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates, judge
-from .judging import doubted, judge_pairs
+from .judging import doubted, judge_pairs, unscored
 
 
 def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
         ),
     )
     metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor)), "examples": len(rows)}
-    metrics["no_evidence"] = float(np.mean([verdict["scores"]["quals"] is None for verdict in verdicts]))
+    metrics |= unscored(verdicts)
     for name, values in scores.items():
         if any(value is not None for value in values):
             metrics[name] = asdict(interval([np.nan if value is None else value for value in values]))

@@ -52,7 +52,7 @@ def set_up(slot: str, slots: int) -> None:
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"}, within=timedelta(seconds=3 * HEARTBEAT),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no sign of life: its process died")],
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message="no sign of life: its process died", force=False)],
     ).create()  # fmt: skip
 
 

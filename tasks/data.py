@@ -83,9 +83,14 @@ def _dvc(target: str) -> tuple[int, str]:
     return status, "".join(said)
 
 
-def _recorded(profile: str) -> dict[str, list[dict[str, str]]]:
-    stages = yaml.safe_load(LOCK.read_text())["stages"] if LOCK.exists() else {}
+def outs_of(profile: str, lock: str) -> dict[str, list[dict[str, str]]]:
+    """By stage the outs of a profile that the text of a dvc.lock records: path, md5, size."""
+    stages = yaml.safe_load(lock)["stages"]
     return {name: stages[f"{name}@{profile}"]["outs"] for name in STAGES if f"{name}@{profile}" in stages}
+
+
+def _recorded(profile: str) -> dict[str, list[dict[str, str]]]:
+    return outs_of(profile, LOCK.read_text()) if LOCK.exists() else {}
 
 
 def _md5(path: Path) -> str:
@@ -97,10 +102,10 @@ def _md5(path: Path) -> str:
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def _damaged(profile: str) -> list[Path]:
-    """Outs that are not what `dvc.lock` records; DVC itself goes by size and time, and misses a flipped bit."""
-    outs = [out for stage in _recorded(profile).values() for out in stage]
-    return [ROOT / out["path"] for out in outs if _md5(ROOT / out["path"]) != out["md5"]]
+def unlike(recorded: dict[str, list[dict[str, str]]], root: Path = ROOT) -> list[Path]:
+    """Outs that are not what is recorded; DVC itself goes by size and time, and misses a flipped bit."""
+    outs = [out for stage in recorded.values() for out in stage]
+    return [root / out["path"] for out in outs if _md5(root / out["path"]) != out["md5"]]
 
 
 @task(task_run_name="data")
@@ -108,14 +113,14 @@ def reproduce(profile: Profile) -> Data:
     """Bring the data up to date; never two `dvc` at once in one clone."""
     with lease("dvc", wait=600):
         status, said = _dvc(f"{TARGET}@{profile.name}")
-        if not status and (damaged := _damaged(profile.name)):
+        if not status and (damaged := unlike(_recorded(profile.name))):
             print(f"data: {', '.join(map(str, damaged))} changed since made; restored", flush=True)
             for path in damaged:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             status, said = _dvc(f"{TARGET}@{profile.name}")
         if status:
             raise DataFailed(f"data of profile {profile.name}:\n{said[-9000:]}")
-        if damaged := _damaged(profile.name):
+        if damaged := unlike(_recorded(profile.name)):
             raise DataFailed(
                 f"data of profile {profile.name}: {', '.join(map(str, damaged))} is not what dvc.lock records, nor is its copy in "
                 f"{STATE / 'dvc-cache'}: delete that folder and {ROOT / 'data' / profile.name}, and start this again"

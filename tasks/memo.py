@@ -27,6 +27,7 @@ from factloop.faults import kill_point
 
 from .environment import STATE
 from .keys import digest, file_digest, folder_digests, run_key
+from .machine import hardware
 from .record import Damaged, RunProgress, artifact_folder, describe, flat_metrics, record
 from .serving import Served
 
@@ -43,6 +44,8 @@ class Context:
     threads: int
     """CPU threads that torch computes with: their number shapes rounding, so it is part of keys."""
     tags: dict[str, str]
+    plan: Callable[[Context, str, dict[str, Any]], Done] | None = None
+    """What stands for a step of this name and these key parts where none is to be run, only told of."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def lease(key: str, wait: float = 0) -> Any:
         lock.release()
 
 
-def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
+def find_run(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
     """The oldest run of a key that is finished, or that is not; runs found corrupt do not count.
 
     A run is finished when it has a digest, which is set after all else: MLflow itself marks runs
@@ -100,7 +103,7 @@ def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Ru
     return next((run for run in fit if ("digest" in run.data.tags and run.info.status == "FINISHED") == finished), None)
 
 
-def _recall(run: Run, name: str) -> Done | None:
+def recall(run: Run, name: str) -> Done | None:
     """The finished step as recorded; None, and marked corrupt, if its files changed since."""
     tags = run.data.tags
     try:
@@ -119,7 +122,7 @@ def _recall(run: Run, name: str) -> Done | None:
 
 def recall_version(name: str, version: Any, remedy: str) -> Done:
     """A registered model version as the finished step that made it; raises Damaged if it is not as it was."""
-    done = _recall(MlflowClient().get_run(version.run_id), name)
+    done = recall(MlflowClient().get_run(version.run_id), name)
     if done is None:
         used = f", which is in use ({', '.join(version.aliases)})," if version.aliases else ""
         raise Damaged(f"{version.name} version {version.version}{used} is damaged; {remedy}")
@@ -128,23 +131,25 @@ def recall_version(name: str, version: Any, remedy: str) -> Done:
 
 def recall_run(run: Run) -> Done:
     """A finished run as the step that it was; raises Damaged if its files are not as they were."""
-    done = _recall(run, run.data.tags["step"])
+    done = recall(run, run.data.tags["step"])
     if done is None:
         raise Damaged(f"the files of run {run.info.run_id} ({run.data.tags['step']}) are damaged; what made it, run again, makes it anew")
     return done
 
 
+def newest_of(client: MlflowClient, experiment: str, name: str) -> Run | None:
+    """The newest finished run of a step."""
+    asked = f"tags.step = '{name}' and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment], asked, order_by=["attributes.start_time DESC"], max_results=1)
+    return found[0] if found else None
+
+
 def _why_not_reused(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> str:
     """What changed since the newest finished run of the same step."""
-    newest = client.search_runs(
-        [context.experiment],
-        f"tags.step = '{name}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
+    newest = newest_of(client, context.experiment, name)
     if not newest:
         return "first time"
-    before = json.loads(newest[0].data.tags.get("key_parts", "{}"))
+    before = json.loads(newest.data.tags.get("key_parts", "{}"))
     changed = [part for part, value in parts.items() if part != "key" and before.get(part) != digest(value)]
     return f"changed: {', '.join(changed)}" if changed else "asked for again"
 
@@ -168,10 +173,12 @@ def once(
     paths = {label: Path(value.path if isinstance(value, Done) else value[0]) for label, value in inputs.items()}
     digests = {label: value.digest if isinstance(value, Done) else value[1] for label, value in inputs.items()}
     parts = run_key(step, {**config, "name": name, "threads": context.threads}, digests, context.device)
+    if context.plan:
+        return context.plan(context, name, parts)
     key = parts["key"]
     with lease(key):
-        finished = _find(client, context.experiment, key, finished=True)
-        recalled = _recall(finished, name) if finished else None
+        finished = find_run(client, context.experiment, key, finished=True)
+        recalled = recall(finished, name) if finished else None
         if finished and not recalled:
             print(f"{name}: the files of run {finished.info.run_id} are damaged; it is done again", flush=True)
         work = STATE / "work" / key
@@ -180,7 +187,7 @@ def once(
             shutil.rmtree(work, ignore_errors=True)
             return recalled
         why = _why_not_reused(client, context, name, parts)
-        run = _find(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
+        run = find_run(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
         run_id = run.info.run_id
         kill_point("run:created", name)
         describe(client, run_id, name, parts)
@@ -200,7 +207,7 @@ def once(
             kill_point("step:ended", name)
             seconds, flat = time.perf_counter() - started, flat_metrics(metrics)
             data = {label: value for label, value in inputs.items() if not isinstance(value, Done)}
-            tags = {"seconds": f"{seconds:.1f}", "why": why}
+            tags = {"seconds": f"{seconds:.1f}", "why": why, "hardware": json.dumps(hardware(context.device))}
             path, made, version = record(client, context, name, run, flat, out, served, data, tags)
         except KeyboardInterrupt:
             client.set_terminated(run_id, "KILLED")

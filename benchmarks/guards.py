@@ -53,7 +53,7 @@ GUARDS = (
     Guard("checkpoint synced before its seal", CHECKPOINTS, "        sync(scratch / name)\n", "        pass\n", TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
     Guard("last checkpoint kept until the next is whole", CHECKPOINTS, "    scratch.mkdir()\n", '    scratch.mkdir()\n    for older in folder.glob("step-*"):\n        shutil.rmtree(older)\n', TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
     Guard("manifest checked", CHECKPOINTS, "        if is_complete(checkpoint):\n", "        if True:\n", "tests/test_training.py::test_a_damaged_or_unfinished_checkpoint_is_passed_over"),
-    Guard("data checked against dvc.lock", DATA, 'if _md5(ROOT / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
+    Guard("data checked against dvc.lock", DATA, 'if _md5(root / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
     Guard("dvc.lock of before a killed dvc restored", DATA, "        BEFORE.replace(LOCK)\n", "        BEFORE.unlink()\n", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("locks of a killed dvc removed", DATA, '        (ROOT / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)\n', "", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("never two dvc at once", DATA, 'with lease("dvc", wait=600):', "if True:", TESTS + "never_two_dvc_at_once"),

@@ -125,13 +125,15 @@ def reproduce(profile: Profile) -> Data:
                 f"data of profile {profile.name}: {', '.join(map(str, damaged))} is not what dvc.lock records, nor is its copy in "
                 f"{STATE / 'dvc-cache'}: delete that folder and {ROOT / 'data' / profile.name}, and start this again"
             )
-    recorded = _recorded(profile.name)
+    return read_data(profile, {name: "ran" if f"Running stage '{name}@{profile.name}'" in said else "unchanged" for name in STAGES})
+
+
+def read_data(profile: Profile, stages: dict[str, str]) -> Data:
+    """The data that lie here."""
     split = ROOT / "data" / profile.name / "split"
     paths = [*sorted(split.glob("*.jsonl")), split.with_name("claims") / "claims.jsonl"]
     files = {path.stem: (str(path), file_digest(path)) for path in paths}
-    ran = {name: f"Running stage '{name}@{profile.name}'" in said for name in STAGES}
-    counts = json.loads((split / "counts.json").read_text())
-    return Data(digest(recorded), files, {name: "ran" if did else "unchanged" for name, did in ran.items()}, counts)
+    return Data(digest(_recorded(profile.name)), files, stages, json.loads((split / "counts.json").read_text()))
 
 
 def describe(profile: Profile, data: Data) -> str:

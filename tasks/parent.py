@@ -57,7 +57,9 @@ def dirty_diff() -> bytes:
             return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True, env=os.environ | there).stdout
 
         said("add", "--intent-to-add", "--", *(name for name in PROJECT if (ROOT / name).exists()))
-        return said("diff", "--binary", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", "HEAD", "--", ".", ":!dvc.lock")
+        return said(
+            "diff", "--binary", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", "HEAD", "--", ".", ":!dvc.lock"
+        )
 
 
 def make_store() -> None:

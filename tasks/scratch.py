@@ -113,8 +113,9 @@ def environment(folder: Path, constraints: Mapping[str, str], tell: Callable[[st
     tell(f"its environment is made anew: {len(differing)} of its {len(constraints)} packages are here in another version ({some})")
     pinned = folder / "constraints.txt"
     pinned.write_text("".join(f"{name}=={version}\n" for name, version in constraints.items()), encoding="utf-8")
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(pinned)]
-    for command in ([sys.executable, "-m", "venv", str(made)], [str(made / "bin" / "python"), *install]):
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    install = ["-m", "pip", "--python", str(made / "bin" / "python"), "install", *quiet, "--requirement", str(pinned)]
+    for command in ([sys.executable, "-m", "venv", "--without-pip", str(made)], [sys.executable, *install]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr or done.stdout).strip()[-LAST:]
@@ -140,16 +141,30 @@ def get_data(tree: Path, python: Path, origin: Origin, tell: Callable[[str], Non
         command = [str(python), "-m", "dvc", *arguments]
         return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False, env=own)
 
-    if dvc("pull" if _remote() else "checkout", "--with-deps", target).returncode == 0 and not unlike(recorded, tree):
-        tell("data  as recorded, from DVC")
-        return
+    if cached(recorded) or _remote():
+        dvc("checkout" if cached(recorded) else "pull", "--with-deps", target)
+        if not unlike(recorded, tree):
+            tell("data  as recorded, from DVC")
+            return
     made = dvc("repro", target)
     if made.returncode:
-        raise Refused(f"the run's data, which neither this clone's DVC cache nor a remote has, cannot be made again:\n{made.stdout[-LAST:]}")
+        raise Refused(
+            f"the run's data, which neither this clone's DVC cache nor a remote has, cannot be made again:\n{made.stdout[-LAST:]}"
+        )
     if other := unlike(recorded, tree):
         names = ", ".join(str(path.relative_to(tree)) for path in other)
-        raise Refused(f"the run's data cannot be had: made again, {names} came out otherwise than recorded, and no DVC cache or remote has it")
+        raise Refused(
+            f"the run's data cannot be had: made again, {names} came out otherwise than recorded, and no DVC cache or remote has it"
+        )
     tell("data  as recorded, made again")
+
+
+def cached(recorded: Mapping[str, list[dict[str, str]]]) -> bool:
+    """Whether this clone's DVC cache has all of these outs; a damaged one is found once it is checked out."""
+    from dvc.config import Config
+
+    files = Path(str(Config(str(ROOT / ".dvc"))["cache"]["dir"])) / "files" / "md5"
+    return all((files / out["md5"][:2] / out["md5"][2:]).exists() for stage in recorded.values() for out in stage)
 
 
 def _remote() -> bool:
@@ -162,8 +177,13 @@ def overrides(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     """The `--set` arguments that make the config here the recorded one, by whole sections; Refused where data differ."""
     other = [name for name, value in recorded.items() if value != here.get(name)]
     if kept := [name for name in (*other, *here) if name in ("data", "name") and recorded.get(name) != here.get(name)]:
-        raise Refused(f"the run's {', '.join(dict.fromkeys(kept))} in its config is not what its commit and diff have: its record is damaged")
-    return [f"{name}={yaml.safe_dump(recorded[name], default_flow_style=True, width=10**9).removesuffix('...' + chr(10)).strip()}" for name in other]
+        raise Refused(
+            f"the run's {', '.join(dict.fromkeys(kept))} in its config is not what its commit and diff have: its record is damaged"
+        )
+    return [
+        f"{name}={yaml.safe_dump(recorded[name], default_flow_style=True, width=10**9).removesuffix('...' + chr(10)).strip()}"
+        for name in other
+    ]
 
 
 def run_again(tree: Path, python: Path, origin: Origin, verb: str, steps: Callable[[str], None]) -> None:

@@ -120,7 +120,7 @@ def differences(one: Step, other: Step, makers: Mapping[str, str] | None = None)
 def _inputs(before: Mapping[str, str], after: Mapping[str, str], makers: Mapping[str, str], found: dict[str, list[str]]) -> None:
     for label in dict.fromkeys([*before, *after]):
         if before.get(label) != after.get(label):
-            maker = makers.get(before.get(label, ""))
+            maker = makers.get(before.get(label, "")) or makers.get(after.get(label, ""))
             found.setdefault("earlier step" if maker else "data", []).append(f"{label}, made by {maker}" if maker else label)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from tasks.failures import told
 from tasks.gates import GATED
 from tasks.judges import with_judges
 from tasks.memo import Context
-from tasks.origin import Refused, parent_of, read_origin
+from tasks.origin import Refused, parent_of, read_config
 from tasks.parent import make_store
 from tasks.profiles import Profile, load_profile
 from tasks.rerun import VERDICTS, Outcome, rerun
@@ -87,7 +86,7 @@ def explain(client: MlflowClient, run: Run) -> None:
     for step in past_of(client, run):
         past.add_row(step.name, step.what, number(step.seconds), escape(step.why))
     terminal.print(past)
-    recorded = read_origin(client, run).config
+    recorded = read_config(client, run)
     here = load_profile(recorded["name"]).model_dump(mode="json")
     for change in changes(recorded["data"], here["data"], "data"):
         say(f"other data by configs/{recorded['name']}.yaml now: {escape(change)}")
@@ -124,7 +123,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="run in this new folder and leave it, to look at")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the scratch folder goes
     with told("rerun", Refused):
         make_store()
         if options.explain:

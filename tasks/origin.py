@@ -67,7 +67,9 @@ def parent_of(client: MlflowClient, run_id: str) -> Run:
         raise Refused(f"{run_id!r}: a run id is 32 letters and digits, as MLflow shows it")
     try:
         run = client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise Refused(f"{store()} cannot be asked for run {run_id} ({error.error_code})") from None
         raise Refused(f"there is no run {run_id} in {store()}; MLFLOW_TRACKING_URI names the server of another machine's runs") from None
     above, verb = run.data.tags.get("mlflow.parentRunId"), run.data.tags.get("step", "unknown")
     if verb not in VERBS:
@@ -84,15 +86,26 @@ def read_origin(client: MlflowClient, run: Run) -> Origin:
     commit = tags.get("git_commit", "")
     if not COMMIT.fullmatch(commit):
         raise Refused(f"run {run_id} was started outside a git repository: its code is not recorded")
-    files = {name: fetched(client, run, f"origin/{name}") for name in ("config.yaml", "dvc.lock", "constraints.txt", "dirty.diff")}
+    config = read_config(client, run)
+    files = {name: fetched(client, run, f"origin/{name}") for name in ("dvc.lock", "constraints.txt", "dirty.diff")}
     if missing := [name for name, content in files.items() if content is None]:
         raise Refused(f"run {run_id} lacks {', '.join(missing)} of its origin: it cannot be rerun")
-    texts = {name: (content or b"").decode() for name, content in files.items() if name != "dirty.diff"}
-    config, profile = yaml.safe_load(texts["config.yaml"]), tags.get("profile", "")
+    lock, constraints = ((files[name] or b"").decode(errors="replace") for name in ("dvc.lock", "constraints.txt"))
+    return Origin(
+        run, tags["step"], config["name"], commit, config, checked_lock(lock, run_id), pins(constraints, run_id), files["dirty.diff"] or b""
+    )
+
+
+def read_config(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """The profile of a run with every field."""
+    run_id, profile = run.info.run_id, run.data.tags.get("profile", "")
+    try:
+        config = yaml.safe_load(fetched(client, run, "origin/config.yaml") or b"")
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
     if not isinstance(config, dict) or config.get("name") != profile or not PROFILE.fullmatch(profile):
-        raise Refused(f"run {run_id}: its config is not that of profile {profile!r}")
-    lock = checked_lock(texts["dvc.lock"], run_id)
-    return Origin(run, tags["step"], profile, commit, config, lock, pins(texts["constraints.txt"], run_id), files["dirty.diff"] or b"")
+        raise Refused(f"run {run_id} has no config, or not one of profile {profile!r}")
+    return config
 
 
 def fetched(client: MlflowClient, run: Run, name: str) -> bytes | None:
@@ -139,16 +152,19 @@ def finished_steps(client: MlflowClient, run: Run) -> list[dict[str, Any]]:
     text = fetched(client, run, STEPS)
     if text is None:
         raise Refused(f"run {run.info.run_id} has no record of its steps ({STEPS})")
-    return list(json.loads(text)["steps"])
+    try:
+        return [step | {name: step[name] for name in ("name", "run_id", "version")} for step in json.loads(text)["steps"]]
+    except (ValueError, KeyError, TypeError):
+        raise Refused(f"run {run.info.run_id}: its record of steps ({STEPS}) is damaged") from None
 
 
 def read_steps(client: MlflowClient, run: Run) -> list[Step]:
     """The data, the steps and the parent run itself, as what is compared."""
-    own = run.data.metrics
+    own, version = run.data.metrics, run.data.tags.get("data_version", "")
     data = {name: value for name, value in own.items() if name.startswith("data/")}
     rest = {name: value for name, value in own.items() if name not in data}
     return [
-        Step("data", data, made=run.data.tags.get("data_version", "")),
+        Step("data", data, made=version, parts={"inputs": {"data version": version}}),
         *(_step(client, record) for record in finished_steps(client, run)),
         Step(run.data.tags["step"], rest),
     ]

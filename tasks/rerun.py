@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from rich.markup import escape
 
 from factloop.faults import kill_point
 
@@ -21,6 +23,7 @@ from .scratch import differing_versions, environment, get_data, make_tree, run_a
 from .verdicts import Judged, Verdict, explained, first_divergence, judge, overall
 
 STEP = "rerun"
+ENDED = re.compile(r"[\w-]+ +(reused|\d+ s )")  # what `retrain` says of a step
 ROLES = ("training", "gate")
 VERDICTS: tuple[Verdict, ...] = ("identical", "within", "different")
 
@@ -69,17 +72,19 @@ def rerun(run_id: str, tolerance: float, keep: Path | None) -> Outcome:
             _only_judges(_client(folder), {step.key for step in recorded})
         again = _newest(_client(folder), origin)
         made = read_steps(_client(folder), again)
+        if keep:
+            say(f"kept    {escape(str(folder))}; `git worktree remove --force` takes its tree-{len(stages) - 1} away")
     return leave_verdict(client, Outcome(origin.run, judge(recorded, made, tolerance), tolerance, notes(origin, recorded, made)))
 
 
 def _stage(tree: Path, stage: Origin, verb: str) -> None:
-    """One parent run made again, its judges alone where a later one needs only those."""
+    """A parent run made again, or only its judges."""
     dirty = f" and its working tree's diff of {len(stage.diff.splitlines())} lines" if stage.diff.strip() else ""
     say(f"[bold]{verb}[/bold] of run {stage.run_id}: commit {stage.commit[:12]}{dirty}, data {stage.run.data.tags['data_version'][:12]}")
     make_tree(tree, stage)
     python = environment(tree.parent, stage.constraints, say)
     get_data(tree, python, stage, say)
-    run_again(tree, python, stage, verb, lambda line: say(f"  {line}") if line.endswith(")") or " reused" in line else None)
+    run_again(tree, python, stage, verb, lambda line: say(f"  {escape(line)}") if ENDED.match(line) else None)
 
 
 def _client(folder: Path) -> MlflowClient:
@@ -98,8 +103,8 @@ def judges_first(client: MlflowClient, origin: Origin) -> list[tuple[Origin, str
         maker = client.get_run(step["run_id"]).data.tags.get("mlflow.parentRunId", origin.run_id)
         if maker != origin.run_id and maker not in found:
             try:
-                found[maker] = parent_of(client, maker)
-            except (Refused, MlflowException):
+                found[maker] = client.get_run(maker)
+            except MlflowException:
                 raise Refused(f"judge {step['name']} was trained by run {maker}, which is gone: this run cannot be made again") from None
     return [(read_origin(client, run), "train_judges") for run in sorted(found.values(), key=lambda run: run.info.start_time)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +44,11 @@ def scratch_folder(run_id: str, keep: Path | None) -> Iterator[Path]:
                 continue
         folder = keep.absolute() if keep else FOLDER / run_id
         folder.mkdir(parents=True, exist_ok=True)
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
             yield folder
         finally:
+            signal.signal(signal.SIGTERM, before)
             for secrets in folder.glob("*/.dvc/config.local"):
                 secrets.unlink()
             if not keep:
@@ -53,7 +56,7 @@ def scratch_folder(run_id: str, keep: Path | None) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed rerun had started may be writing there still
     _git(ROOT, "worktree", "prune")
 
 

@@ -100,7 +100,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "factloop/a.py": "A = 1\n \n",
         "dvc.lock": "stages: {}\n",
         ".gitignore": ".factloop/\n",
-        ".dvc/config": "",
+        ".dvc/config": "[cache]\n    dir = ../.factloop/dvc-cache\n",
         "configs/t.yaml": "a: 1\r\n",
     }
     for name, text in files.items():
@@ -179,15 +179,14 @@ def test_another_version_makes_another_environment_and_one_that_there_is_not_is_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-    import yaml
 
     here = {"PyYAML": yaml.__version__, "torch": torch.__version__.partition("+")[0]}
     assert scratch.environment(tmp_path, here, print) == Path(scratch.sys.executable)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     said: list[str] = []
     with pytest.raises(Refused, match="No matching distribution found for nowhere-to-be-had==0.0.1"):
-        scratch.environment(tmp_path, here | {"nowhere-to-be-had": "0.0.1"}, said.append)
-    assert said == ["its environment is made anew: 1 of its 3 packages are here in another version (nowhere-to-be-had 0.0.1, here none)"]
+        scratch.environment(tmp_path, {"nowhere-to-be-had": "0.0.1"}, said.append)
+    assert said == ["its environment is made anew: 1 of its 1 packages are here in another version (nowhere-to-be-had 0.0.1, here none)"]
 
 
 def test_the_recorded_config_is_given_back_by_sections() -> None:
@@ -258,7 +257,7 @@ def test_what_cannot_be_rerun_is_refused_with_the_reason(store: Store, capsys: p
     for line in ("--index-url http://evil", "git+https://evil/x", "-e .", "torch>=2"):
         assert "is not name==version" in refusal(store.retrain({"constraints.txt": line}))
     for profile in ("../x", "other"):
-        assert "its config is not that of profile" in refusal(store.retrain({"config.yaml": "name: ../x\n"}, profile=profile))
+        assert "has no config, or not one of profile" in refusal(store.retrain({"config.yaml": "name: ../x\n"}, profile=profile))
     assert "not an empty folder" in refusal(store.retrain(), "--keep", str(store.folder))
     assert store.client.search_runs([store.experiment], "tags.step = 'rerun'") == []
 

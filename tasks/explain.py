@@ -19,7 +19,7 @@ from prefect import Task
 from .console import Steps
 from .data import TARGET, Data, DataFailed, read_data
 from .environment import ROOT
-from .memo import Context, Done, find_run, lease, newest_of, recall
+from .memo import Context, Done, find_done, lease, newest_of
 from .origin import fetched
 from .parent import STEPS
 from .profiles import Profile
@@ -82,19 +82,18 @@ class Planned(Done):
 def planned(context: Context, name: str, parts: dict[str, Any]) -> Done:
     """What a step would be now: the finished one of its key, else one that would run, and why."""
     client = MlflowClient()
-    finished = find_run(client, context.experiment, parts["key"], finished=True)
-    if finished and (done := recall(finished, name)):
+    if done := find_done(client, context.experiment, parts["key"], name):
         return done
     newest = newest_of(client, context.experiment, name)
     seconds = float(newest.data.tags.get("seconds", math.nan)) if newest else math.nan
     if newest is None:
         why = "first time"
-    elif finished:
-        why = f"the files of run {finished.info.run_id} are damaged"
+    elif "corrupt" in newest.data.tags:
+        why = f"the files of run {newest.info.run_id} are damaged"
     else:
-        before = json.loads(fetched(client, newest, "key.json") or b"{}")
-        makers = {found: found.removeprefix(UNMADE).partition("/")[0] for found in parts["inputs"].values() if found.startswith(UNMADE)}
-        changed = differences(Step(name, {}, parts=before), Step(name, {}, parts=parts), makers)
+        before, now = json.loads(fetched(client, newest, "key.json") or b"{}"), json.loads(json.dumps(parts))
+        makers = {found: found.removeprefix(UNMADE).partition("/")[0] for found in now["inputs"].values() if found.startswith(UNMADE)}
+        changed = differences(Step(name, {}, parts=before), Step(name, {}, parts=now), makers)
         why = "; ".join(f"{kind}: {', '.join(what)}" for kind, what in changed.items()) or "asked for again"
     return Planned(name, "", parts["key"], "", f"{UNMADE}{name}", {}, seconds, False, why)
 

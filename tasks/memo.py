@@ -92,7 +92,7 @@ def lease(key: str, wait: float = 0) -> Any:
         lock.release()
 
 
-def find_run(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
+def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
     """The oldest run of a key that is finished, or that is not; runs found corrupt do not count.
 
     A run is finished when it has a digest, which is set after all else: MLflow itself marks runs
@@ -103,7 +103,7 @@ def find_run(client: MlflowClient, experiment: str, key: str, finished: bool) ->
     return next((run for run in fit if ("digest" in run.data.tags and run.info.status == "FINISHED") == finished), None)
 
 
-def recall(run: Run, name: str) -> Done | None:
+def _recall(run: Run, name: str) -> Done | None:
     """The finished step as recorded; None, and marked corrupt, if its files changed since."""
     tags = run.data.tags
     try:
@@ -120,9 +120,15 @@ def recall(run: Run, name: str) -> Done | None:
     )  # fmt: skip
 
 
+def find_done(client: MlflowClient, experiment: str, key: str, name: str) -> Done | None:
+    """The finished step of a key; None where there is none, or where its files changed since, which marks it corrupt."""
+    run = _find(client, experiment, key, finished=True)
+    return _recall(run, name) if run else None
+
+
 def recall_version(name: str, version: Any, remedy: str) -> Done:
     """A registered model version as the finished step that made it; raises Damaged if it is not as it was."""
-    done = recall(MlflowClient().get_run(version.run_id), name)
+    done = _recall(MlflowClient().get_run(version.run_id), name)
     if done is None:
         used = f", which is in use ({', '.join(version.aliases)})," if version.aliases else ""
         raise Damaged(f"{version.name} version {version.version}{used} is damaged; {remedy}")
@@ -131,7 +137,7 @@ def recall_version(name: str, version: Any, remedy: str) -> Done:
 
 def recall_run(run: Run) -> Done:
     """A finished run as the step that it was; raises Damaged if its files are not as they were."""
-    done = recall(run, run.data.tags["step"])
+    done = _recall(run, run.data.tags["step"])
     if done is None:
         raise Damaged(f"the files of run {run.info.run_id} ({run.data.tags['step']}) are damaged; what made it, run again, makes it anew")
     return done
@@ -177,8 +183,8 @@ def once(
         return context.plan(context, name, parts)
     key = parts["key"]
     with lease(key):
-        finished = find_run(client, context.experiment, key, finished=True)
-        recalled = recall(finished, name) if finished else None
+        finished = _find(client, context.experiment, key, finished=True)
+        recalled = _recall(finished, name) if finished else None
         if finished and not recalled:
             print(f"{name}: the files of run {finished.info.run_id} are damaged; it is done again", flush=True)
         work = STATE / "work" / key
@@ -187,7 +193,7 @@ def once(
             shutil.rmtree(work, ignore_errors=True)
             return recalled
         why = _why_not_reused(client, context, name, parts)
-        run = find_run(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
+        run = _find(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
         run_id = run.info.run_id
         kill_point("run:created", name)
         describe(client, run_id, name, parts)

@@ -132,8 +132,7 @@ def changes(before: Any, after: Any, path: str = "") -> list[str]:
             for name in dict.fromkeys([*before, *after])
             for line in changes(before.get(name, "nothing"), after.get(name, "nothing"), f"{path}.{name}" if path else str(name))
         ]
-    same = before == after or (isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)) and [*before] == [*after])
-    return [] if same else [f"{path}: {before} -> {after}" if path else f"{before} -> {after}"]
+    return [] if before == after else [f"{path}: {before} -> {after}" if path else f"{before} -> {after}"]
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:

@@ -75,6 +75,7 @@ def make_tree(tree: Path, origin: Origin) -> None:
     if origin.diff.strip():
         whole = origin.diff if origin.diff.endswith(b"\n") else origin.diff + b"\n"
         _git(tree, "apply", "--whitespace=nowarn", "-", given=whole)
+    (tree / "dvc.lock").unlink(missing_ok=True)  # it may be a link to elsewhere
     (tree / "dvc.lock").write_text(origin.lock, encoding="utf-8")
     _share_data(tree)
 

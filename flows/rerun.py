@@ -123,6 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="run in this new folder and leave it, to look at")
     options = parser.parse_args(arguments)
+    if options.explain and (options.keep or options.tolerance != TOLERANCE):
+        parser.error("--explain runs nothing: there is nothing to keep or to hold to a tolerance")
     with told("rerun", Refused):
         make_store()
         if options.explain:

@@ -260,6 +260,8 @@ def test_what_cannot_be_rerun_is_refused_with_the_reason(store: Store, capsys: p
         assert "has no config, or not one of profile" in refusal(store.retrain({"config.yaml": "name: ../x\n"}, profile=profile))
     assert "not an empty folder" in refusal(store.retrain(), "--keep", str(store.folder))
     assert store.client.search_runs([store.experiment], "tags.step = 'rerun'") == []
+    for arguments in (["--explain", "--keep", "x"], ["--explain", "--tolerance", "0.1"], ["--tolerance", "nan"], ["--tolerance", "1"]):
+        assert refusal(store.retrain(), *arguments).startswith("usage: ")
 
 
 @pytest.mark.fault

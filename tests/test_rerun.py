@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,13 +177,37 @@ def test_a_scratch_folder_goes_after_an_error_after_ctrl_c_and_after_a_kill(proj
 
 
 @pytest.mark.flow
+def test_data_that_nothing_has_are_made_again_and_must_come_out_as_recorded(project: Path) -> None:
+    command = "mkdir -p data/t && echo one > data/t/claims"
+    stage = {"cmd": command.replace("/t", "/${item}"), "outs": ["data/${item}/claims"]}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"claims": {"foreach": ["t"], "do": stage}}}))
+    run_git(project, "add", "-A")
+    run_git(project, "commit", "-qm", "data")
+    right = hashlib.md5(b"one\n", usedforsecurity=False).hexdigest()
+    for md5, size in ((right, 4), ("0" * 32, 4)):
+        out = {"path": "data/t/claims", "hash": "md5", "md5": md5, "size": size}
+        lock = yaml.safe_dump({"schema": "2.0", "stages": {"claims@t": {"cmd": command, "outs": [out]}}})
+        said: list[str] = []
+        with scratch.scratch_folder("run", None) as folder:
+            recorded = replace(made_from(project, b""), lock=lock)
+            scratch.make_tree(folder / "tree-0", recorded)
+            if md5 == right:
+                scratch.get_data(folder / "tree-0", Path(sys.executable), recorded, said.append)
+                assert said == ["data  as recorded, made again"] and (folder / "tree-0" / "data" / "t" / "claims").read_text() == "one\n"
+                shutil.rmtree(project / ".factloop" / "dvc-cache")
+                continue
+            with pytest.raises(Refused, match="made again, data/t/claims came out otherwise than recorded"):
+                scratch.get_data(folder / "tree-0", Path(sys.executable), recorded, said.append)
+
+
+@pytest.mark.flow
 def test_another_version_makes_another_environment_and_one_that_there_is_not_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     here = {"PyYAML": yaml.__version__, "torch": torch.__version__.partition("+")[0]}
-    assert scratch.environment(tmp_path, here, print) == Path(scratch.sys.executable)
+    assert scratch.environment(tmp_path, here, print) == Path(sys.executable)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     said: list[str] = []
     with pytest.raises(Refused, match="No matching distribution found for nowhere-to-be-had==0.0.1"):
@@ -306,9 +332,11 @@ def test_in_a_new_clone_a_rerun_is_identical_on_every_metric(
     assert experiment
     asked = "tags.step = 'retrain' and attributes.status = 'FINISHED'"
     run = client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time ASC"])[0]
+    shutil.copytree(first.folder / ".factloop" / "dvc-cache", tmp_path / "remote")  # as `dvc push` lays it out
+    (other.folder / ".dvc" / "config.local").write_text(f"[core]\n    remote = team\n['remote \"team\"']\n    url = {tmp_path}/remote\n")
     result = other.run("-m", "flows.rerun", run.info.run_id, "--keep", str(kept), MLFLOW_TRACKING_URI=address)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    assert "data  as recorded, made again" in result.stdout and "identical: all" in result.stdout
+    assert "data  as recorded, from DVC" in result.stdout and "identical: all" in result.stdout
     (verdict,) = client.search_runs([experiment.experiment_id], f"tags.rerun_of = '{run.info.run_id}'")
     assert verdict.data.tags["verdict"] == "identical" and verdict.info.status == "FINISHED"
     assert verdict.data.metrics["rerun/identical"] > 150 and verdict.data.metrics["rerun/different"] == 0
@@ -328,7 +356,7 @@ def test_in_a_new_clone_a_rerun_is_identical_on_every_metric(
     diverged = first_divergence(judge([recorded[0], seeded, *recorded[2:]], made))
     assert diverged and diverged.name == "base" and explained(diverged) == "config (seed: 2 -> 1)"
 
-    for name in ("dvc.lock", "data/fault", ".factloop/dvc-cache"):
+    for name in ("dvc.lock", "data/fault"):
         source, target = first.folder / name, other.folder / name
         shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
     with (other.folder / "factloop" / "steps" / "summaries.py").open("a") as stream:
@@ -340,4 +368,4 @@ def test_in_a_new_clone_a_rerun_is_identical_on_every_metric(
     assert re.search(r"│ summarizer-mle +│ reused", now)
     assert re.search(r"│ scores +│ would run │ [\d.]+ +│ code: factloop.steps.summaries or what it imports", now)
     assert re.search(r"│ summarizer-contrastive +│ would run │ [\d.]+ +│ earlier step: scores, made by scores", now)
-    assert re.search(r"6 of \d+ steps would run: [\d.]+ s from history", now)
+    assert re.search(r"7 of \d+ steps would run: [\d.]+ s from history", now)

@@ -131,7 +131,7 @@ def notes(origin: Origin, recorded: Sequence[Any], made: Sequence[Any]) -> list[
     judges = [step for step in recorded if step.name.endswith(tuple(f"-{role}" for role in ROLES)) and not step.name.startswith("judge-")]
     if other := [step.name for step in judges if keys.get(step.name) != step.key]:
         told.append(f"judges with other keys than the recorded ones: {', '.join(other)}; what they measured does not compare")
-    if unknown := [step.name for step in recorded if step.parts and not step.hardware]:
+    if unknown := [step.name for step in recorded if step.key and not step.hardware]:
         told.append(f"hardware was not recorded of {', '.join(unknown)}")
     if differing_versions(origin.constraints):
         told.append("run in an environment made from its constraints.txt")

@@ -96,8 +96,11 @@ def explain(client: MlflowClient, run: Run) -> None:
     now = Table(title=f"{verb} with this config, now", title_justify="left", title_style="bold")
     for column in ("step", "now", "seconds", "why"):
         now.add_column(column)
+    names: set[str] = set()
     for done in steps.records:
-        now.add_row(done.name, "reused" if done.reused else "would run", "" if done.reused else number(done.seconds), escape(done.why))
+        name = f"{done.name}, of the champion" if done.name in names else done.name
+        names.add(done.name)
+        now.add_row(name, "reused" if done.reused else "would run", "" if done.reused else number(done.seconds), escape(done.why))
     terminal.print(now)
     if stages:
         say(f"data stages that would run: {escape(stages)}; where their outs come out as they were, what reads them is reused after all")

@@ -102,10 +102,14 @@ def _md5(path: Path) -> str:
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def unlike(recorded: dict[str, list[dict[str, str]]], root: Path = ROOT) -> list[Path]:
+def unlike(recorded: dict[str, list[dict[str, str]]], root: Path) -> list[Path]:
     """Outs that are not what is recorded; DVC itself goes by size and time, and misses a flipped bit."""
     outs = [out for stage in recorded.values() for out in stage]
     return [root / out["path"] for out in outs if _md5(root / out["path"]) != out["md5"]]
+
+
+def _damaged(profile: str) -> list[Path]:
+    return unlike(_recorded(profile), ROOT)
 
 
 @task(task_run_name="data")
@@ -113,14 +117,14 @@ def reproduce(profile: Profile) -> Data:
     """Bring the data up to date; never two `dvc` at once in one clone."""
     with lease("dvc", wait=600):
         status, said = _dvc(f"{TARGET}@{profile.name}")
-        if not status and (damaged := unlike(_recorded(profile.name))):
+        if not status and (damaged := _damaged(profile.name)):
             print(f"data: {', '.join(map(str, damaged))} changed since made; restored", flush=True)
             for path in damaged:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             status, said = _dvc(f"{TARGET}@{profile.name}")
         if status:
             raise DataFailed(f"data of profile {profile.name}:\n{said[-9000:]}")
-        if damaged := unlike(_recorded(profile.name)):
+        if damaged := _damaged(profile.name):
             raise DataFailed(
                 f"data of profile {profile.name}: {', '.join(map(str, damaged))} is not what dvc.lock records, nor is its copy in "
                 f"{STATE / 'dvc-cache'}: delete that folder and {ROOT / 'data' / profile.name}, and start this again"

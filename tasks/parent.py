@@ -45,7 +45,7 @@ def dirty_diff() -> bytes:
 
     Without dvc.lock, which every run rewrites and which is kept whole. The index is left alone: a copy of it takes the new files.
     """
-    with tempfile.TemporaryDirectory(dir=STATE) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         index = Path(scratch) / "index"
         own = ROOT / git("rev-parse", "--git-path", "index")
         if not git("rev-parse", "HEAD") or not own.is_file():
@@ -136,7 +136,7 @@ def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:
     for name in ("dvc.lock", "constraints.txt"):
         if (ROOT / name).exists():
             client.log_artifact(run_id, str(ROOT / name), "origin")
-    with tempfile.TemporaryDirectory(dir=STATE) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "dirty.diff"
         path.write_bytes(dirty_diff())
         client.log_artifact(run_id, str(path), "origin")

@@ -53,7 +53,7 @@ GUARDS = (
     Guard("checkpoint synced before its seal", CHECKPOINTS, "        sync(scratch / name)\n", "        pass\n", TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
     Guard("last checkpoint kept until the next is whole", CHECKPOINTS, "    scratch.mkdir()\n", '    scratch.mkdir()\n    for older in folder.glob("step-*"):\n        shutil.rmtree(older)\n', TESTS + "a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then"),
     Guard("manifest checked", CHECKPOINTS, "        if is_complete(checkpoint):\n", "        if True:\n", "tests/test_training.py::test_a_damaged_or_unfinished_checkpoint_is_passed_over"),
-    Guard("data checked against dvc.lock", DATA, 'if _md5(ROOT / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
+    Guard("data checked against dvc.lock", DATA, 'if _md5(root / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
     Guard("dvc.lock of before a killed dvc restored", DATA, "        BEFORE.replace(LOCK)\n", "        BEFORE.unlink()\n", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("locks of a killed dvc removed", DATA, '        (ROOT / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)\n', "", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("never two dvc at once", DATA, 'with lease("dvc", wait=600):', "if True:", TESTS + "never_two_dvc_at_once"),
@@ -61,6 +61,8 @@ GUARDS = (
     Guard("an unsettled move of the champion taken up", "tasks/history.py", "if last and not last.settled and", "if False and", "tests/test_promote.py::test_killed_and_asked_again_it_is_one_move"),
     Guard("moves that were never made told apart", "tasks/history.py", "        if entry.version != found:\n            continue\n", "", "tests/test_promote.py::test_a_move_that_a_kill_kept_from_being_made_is_not_gone_back_to"),
     Guard("a version put by hand is verified", "flows/promote.py", "    _usable(client, registered, wanted)\n", "", "tests/test_promote.py::test_what_cannot_become_champion_is_refused_and_nothing_moves"),
+    Guard("a verdict begun by a killed rerun taken up", "tasks/rerun.py", "begun[0] if begun else client", "client", "tests/test_rerun.py::test_killed_while_it_is_kept_a_verdict_is_one_run_and_the_next_rerun_has_its_own"),
+    Guard("what a killed rerun left removed", "tasks/scratch.py", "                with lease(f\"rerun-{left.name}\"):\n                    _remove(left)\n", "                pass\n", "tests/test_rerun.py::test_a_scratch_folder_goes_after_an_error_after_ctrl_c_and_after_a_kill"),
     Guard("one run of a profile at a time", "flows/retrain.py", 'with lease(f"retrain-{profile.name}"), prefect_api():', "with prefect_api():", "tests/test_fault.py::test_two_runs_at_once_one_goes_on_and_the_other_says_why"),
     Guard("one Prefect server at a time", "tasks/server.py", "with _alone(), _own() as url", "with _own() as url", "tests/test_fault.py::test_a_run_of_another_profile_waits_for_the_first_to_end"),
 )  # fmt: skip

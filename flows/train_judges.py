@@ -62,7 +62,7 @@ def ready_judges(
             )
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))
-    if examined and None in gists(profile, judges["gate"]).values():  # a card of more labels stays
+    if examined and not context.plan and None in gists(profile, judges["gate"]).values():  # a card of more labels stays
         write_card(profile, examined["gate"], judges["gate"])
     return judges, examined
 
@@ -74,6 +74,7 @@ def train_judges(profile: Profile, replace: bool = False) -> dict[str, Done]:
     with parent.parent_run(profile, data, "train_judges") as context:
         start = steps.done(base.train_base(context, profile, data))
         _, examined = ready_judges(context, profile, data, start, steps, replace)
+        parent.log_steps(context, steps.records)
     return examined
 
 

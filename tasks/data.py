@@ -83,9 +83,14 @@ def _dvc(target: str) -> tuple[int, str]:
     return status, "".join(said)
 
 
-def _recorded(profile: str) -> dict[str, list[dict[str, str]]]:
-    stages = yaml.safe_load(LOCK.read_text())["stages"] if LOCK.exists() else {}
+def outs_of(profile: str, lock: str) -> dict[str, list[dict[str, str]]]:
+    """By stage the outs of a profile that the text of a dvc.lock records: path, md5, size."""
+    stages = yaml.safe_load(lock)["stages"]
     return {name: stages[f"{name}@{profile}"]["outs"] for name in STAGES if f"{name}@{profile}" in stages}
+
+
+def _recorded(profile: str) -> dict[str, list[dict[str, str]]]:
+    return outs_of(profile, LOCK.read_text()) if LOCK.exists() else {}
 
 
 def _md5(path: Path) -> str:
@@ -97,10 +102,14 @@ def _md5(path: Path) -> str:
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
+def unlike(recorded: dict[str, list[dict[str, str]]], root: Path) -> list[Path]:
+    """Outs that are not what is recorded; DVC itself goes by size and time, and misses a flipped bit."""
+    outs = [out for stage in recorded.values() for out in stage]
+    return [root / out["path"] for out in outs if _md5(root / out["path"]) != out["md5"]]
+
+
 def _damaged(profile: str) -> list[Path]:
-    """Outs that are not what `dvc.lock` records; DVC itself goes by size and time, and misses a flipped bit."""
-    outs = [out for stage in _recorded(profile).values() for out in stage]
-    return [ROOT / out["path"] for out in outs if _md5(ROOT / out["path"]) != out["md5"]]
+    return unlike(_recorded(profile), ROOT)
 
 
 @task(task_run_name="data")
@@ -120,13 +129,15 @@ def reproduce(profile: Profile) -> Data:
                 f"data of profile {profile.name}: {', '.join(map(str, damaged))} is not what dvc.lock records, nor is its copy in "
                 f"{STATE / 'dvc-cache'}: delete that folder and {ROOT / 'data' / profile.name}, and start this again"
             )
-    recorded = _recorded(profile.name)
+    return read_data(profile, {name: "ran" if f"Running stage '{name}@{profile.name}'" in said else "unchanged" for name in STAGES})
+
+
+def read_data(profile: Profile, stages: dict[str, str]) -> Data:
+    """The data that lie here."""
     split = ROOT / "data" / profile.name / "split"
     paths = [*sorted(split.glob("*.jsonl")), split.with_name("claims") / "claims.jsonl"]
     files = {path.stem: (str(path), file_digest(path)) for path in paths}
-    ran = {name: f"Running stage '{name}@{profile.name}'" in said for name in STAGES}
-    counts = json.loads((split / "counts.json").read_text())
-    return Data(digest(recorded), files, {name: "ran" if did else "unchanged" for name, did in ran.items()}, counts)
+    return Data(digest(_recorded(profile.name)), files, stages, json.loads((split / "counts.json").read_text()))
 
 
 def describe(profile: Profile, data: Data) -> str:

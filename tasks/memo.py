@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from factloop.faults import kill_point
 from .environment import STATE
 from .isolated import load, run_isolated
 from .keys import digest, file_digest, folder_digests, run_key
+from .machine import hardware
 from .profiles import Isolation
 from .record import Damaged, RunProgress, artifact_folder, describe, flat_metrics, record
 from .serving import Served
@@ -46,6 +47,8 @@ class Context:
     tags: dict[str, str]
     isolation: Isolation | None = None
     """How steps run in processes of their own; None: in this one."""
+    plan: Callable[[Context, str, dict[str, Any]], Done] | None = None
+    """What stands for a step of this name and these key parts where none is to be run, only told of."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,12 @@ def _recall(run: Run, name: str) -> Done | None:
     )  # fmt: skip
 
 
+def find_done(client: MlflowClient, experiment: str, key: str, name: str) -> Done | None:
+    """The finished step of a key; None where there is none, or where its files changed since, which marks it corrupt."""
+    run = _find(client, experiment, key, finished=True)
+    return _recall(run, name) if run else None
+
+
 def recall_version(name: str, version: Any, remedy: str) -> Done:
     """A registered model version as the finished step that made it; raises Damaged if it is not as it was."""
     done = _recall(MlflowClient().get_run(version.run_id), name)
@@ -137,17 +146,19 @@ def recall_run(run: Run) -> Done:
     return done
 
 
+def newest_of(client: MlflowClient, experiment: str, name: str) -> Run | None:
+    """The newest finished run of a step."""
+    asked = f"tags.step = '{name}' and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment], asked, order_by=["attributes.start_time DESC"], max_results=1)
+    return found[0] if found else None
+
+
 def _why_not_reused(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> str:
     """What changed since the newest finished run of the same step."""
-    newest = client.search_runs(
-        [context.experiment],
-        f"tags.step = '{name}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
+    newest = newest_of(client, context.experiment, name)
     if not newest:
         return "first time"
-    before = json.loads(newest[0].data.tags.get("key_parts", "{}"))
+    before = json.loads(newest.data.tags.get("key_parts", "{}"))
     changed = [part for part, value in parts.items() if part != "key" and before.get(part) != digest(value)]
     return f"changed: {', '.join(changed)}" if changed else "asked for again"
 
@@ -171,6 +182,8 @@ def once(
     paths = {label: Path(value.path if isinstance(value, Done) else value[0]) for label, value in inputs.items()}
     digests = {label: value.digest if isinstance(value, Done) else value[1] for label, value in inputs.items()}
     parts = run_key(step, {**config, "name": name, "threads": context.threads}, digests, context.device)
+    if context.plan:
+        return context.plan(context, name, parts)
     key = parts["key"]
     with lease(key):
         finished = _find(client, context.experiment, key, finished=True)
@@ -204,7 +217,7 @@ def once(
             kill_point("step:ended", name)
             seconds, flat = time.perf_counter() - started, flat_metrics(metrics)
             data = {label: value for label, value in inputs.items() if not isinstance(value, Done)}
-            tags = {"seconds": f"{seconds:.1f}", "why": why}
+            tags = {"seconds": f"{seconds:.1f}", "why": why, "hardware": json.dumps(hardware(context.device))}
             path, made, version = record(client, context, name, run, flat, out, served, data, tags)
         except KeyboardInterrupt:
             client.set_terminated(run_id, "KILLED")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +23,43 @@ from factloop.faults import kill_point
 from .data import Data
 from .environment import ROOT, STATE
 from .keys import code_digest, digest, library_versions
-from .memo import Context, lease
+from .machine import machine
+from .memo import Context, Done, lease
 from .profiles import Profile
 from .record import as_dataset, flatten
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
+STEPS = "steps.json"  # artifact: the steps of a parent run, in order
+# What of a working tree shapes a run; its other new files, which may be anything, are not kept.
+PROJECT = ("factloop", "tasks", "flows", "configs", "data", "mlflow", "dvc.yaml", "constraints.txt")
 
 
 def git(*arguments: str) -> str:
     """What git says; empty outside a repository."""
     result = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def dirty_diff() -> bytes:
+    """What the working tree has beside its commit, new files of the project included, as `git apply` takes it.
+
+    Without dvc.lock, which every run rewrites and which is kept whole. The index is left alone: a copy of it takes the new files.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        index = Path(scratch) / "index"
+        own = ROOT / git("rev-parse", "--git-path", "index")
+        if not git("rev-parse", "HEAD") or not own.is_file():
+            return b""
+        shutil.copyfile(own, index)
+
+        def said(*arguments: str) -> bytes:
+            there = {"GIT_INDEX_FILE": str(index)}
+            return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True, env=os.environ | there).stdout
+
+        said("add", "--intent-to-add", "--", *(name for name in PROJECT if (ROOT / name).exists()))
+        return said(
+            "diff", "--binary", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", "HEAD", "--", ".", ":!dvc.lock"
+        )
 
 
 def make_store() -> None:
@@ -74,8 +105,9 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     }  # fmt: skip
     key = digest(parts)
     tags = {"profile": profile.name, "data_version": data.version, "git_commit": git("rev-parse", "HEAD")}
+    described = {"run_key": key, "step": verb, "hardware": json.dumps(machine())}
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
-    run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | {"run_key": key, "step": verb})
+    run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | described)
     run_id = run.info.run_id
     kill_point("parent:created")
     if "error" in run.data.tags:
@@ -104,7 +136,15 @@ def _log_origin(client: MlflowClient, run_id: str, profile: Profile) -> None:
     for name in ("dvc.lock", "constraints.txt"):
         if (ROOT / name).exists():
             client.log_artifact(run_id, str(ROOT / name), "origin")
-    client.log_text(run_id, git("diff", "HEAD"), "origin/dirty.diff")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "dirty.diff"
+        path.write_bytes(dirty_diff())
+        client.log_artifact(run_id, str(path), "origin")
+
+
+def log_steps(context: Context, steps: Sequence[Done]) -> None:
+    """The steps of a parent run in the order of the chain, reused ones too: those are no children of it."""
+    MlflowClient().log_dict(context.parent, {"steps": [asdict(step) for step in steps]}, STEPS)
 
 
 @contextmanager

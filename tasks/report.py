@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .environment import ROOT, STATE
 from .evidence import image
 from .gate import Gated, examples
 from .memo import Context, Done
+from .parent import log_steps
 from .profiles import Profile
 
 SHOWN = 20  # outputs side by side
@@ -142,7 +143,7 @@ def write_report(context: Context, story: Story) -> Path:
     client = MlflowClient()
     client.log_artifact(context.parent, str(path))
     kill_point("report:logged")
-    client.log_dict(context.parent, {"steps": [asdict(step) for step in story.steps]}, "steps.json")
+    log_steps(context, story.steps)
     headline: dict[str, float] = {}
     for prefix, done in (("summarizer", story.summaries["contrastive"]), ("table_qa", story.tables["pretrained"])):
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}

@@ -39,6 +39,8 @@ def write_questions(context: Context, profile: Profile, data: Data, generator: D
         context, "written-questions", "factloop.steps.tables:write_questions",
         config={"seed": profile.seed, "check": profile.tables.check_questions}, inputs={"generator": generator, "mined": data["mined"]},
     )  # fmt: skip
+    if context.plan:
+        return done
     path = Path(done.path) / "questions.jsonl"
     client = MlflowClient()
     if profile.tables.check_questions and HELD not in client.get_run(done.run_id).data.tags:

@@ -1,0 +1,28 @@
+"""What a step was computed on: two machines may round differently where code, data and libraries are the same."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine() -> dict[str, str]:
+    """Processor, architecture, C library (its exponentials and logarithms are used) and Python."""
+    listed = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
+    names = [value.strip() for label, _, value in (line.partition(":") for line in listed.splitlines()) if label.strip() == "model name"]
+    return {
+        "processor": names[0] if names else platform.processor() or "unknown",
+        "architecture": platform.machine(),
+        "c library": " ".join(platform.libc_ver()).strip() or "unknown",
+        "python": platform.python_version(),
+    }
+
+
+def hardware(device: str) -> dict[str, str]:
+    """The machine, with the vector instructions that torch chooses kernels by, and the GPU where there is one."""
+    import torch
+
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+    return machine() | {"instructions": torch.backends.cpu.get_cpu_capability()} | gpu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,13 +110,19 @@ def table_drift(incoming: Sequence[Row], old: Sequence[Row], seed: int = 0) -> D
     return Drift(parts, *look(tests[first], texts[first][0], texts[first][1], new), notes)
 
 
-def score_drift(incoming: Mapping[str, Sequence[float | None]], old: Mapping[str, Sequence[float | None]], seed: int = 0) -> Drift:
-    """Judges' scores of recent outputs and of those that the champion was measured on, for every judge that both have."""
-    parts = []
-    for name, sides in ((name, (incoming[name], old[name])) for name in incoming if name in old):
-        _enough([len(side) for side in sides], f"outputs scored by {name}")
-        parts.append(_of_values(f"score {name}", test_values(*sides, seed), len(sides[0]), len(sides[1]), name))
-    return Drift(parts)
+def score_drift(incoming: Sequence[Row], old: Sequence[Row], names: Sequence[str], seed: int = 0) -> Drift:
+    """Judges' scores by name of recent outputs, and of those that the champion was measured on.
+
+    Rows with `scores`, None where a judge could say nothing; those of one document count once, where all rows have one.
+    """
+    notes: list[str] = []
+    if all("document" in row for row in (*incoming, *old)):
+        new, before, notes = distinct([row["document"] for row in incoming], [row["document"] for row in old], "documents judged", seed)
+        incoming, old = [incoming[place] for place in new], [old[place] for place in before]
+    _enough([len(incoming), len(old)], "outputs judged")
+    sides = [{name: [row["scores"].get(name) for row in rows] for name in names} for rows in (incoming, old)]
+    tests = {name: test_values(sides[0][name], sides[1][name], seed) for name in names}
+    return Drift([_of_values(f"score {name}", test, len(incoming), len(old), name) for name, test in tests.items()], notes=notes)
 
 
 def distinct(incoming: Sequence[str], old: Sequence[str], kind: str, seed: int) -> tuple[list[int], list[int], list[str]]:

@@ -1,7 +1,7 @@
 """How often drift alarms where there is none, and where 10% of the incoming documents are another source's.
 
     DATA_MIRROR=<folder> python -m benchmarks.drift              # 200 draws a scenario
-    python -m benchmarks.drift --draws 50 --only world           # scenarios whose home begins so; without a mirror only `world`
+    python -m benchmarks.drift --only world                      # scenarios whose home begins so, the others stay as measured
 
 A draw takes incoming and old documents from one home, none in both, and puts them before the two tests of documents (text
 and length, corrected for both, nominal 5%): `alarms_without`. Then a share of the incoming is replaced by documents of a guest:
@@ -87,6 +87,10 @@ def known(source: str) -> tuple[Sketch, np.ndarray]:
     return sketch(list(first.values())), np.array([len(text.split()) for text in first.values()], dtype=float)
 
 
+def commit() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def alarms(home: Home, guest: str | None, draws: int) -> dict[str, Any]:
     """The share of draws with an alarm, and what it cost."""
     documents, lengths = known(home.name)
@@ -107,6 +111,7 @@ def alarms(home: Home, guest: str | None, draws: int) -> dict[str, Any]:
     alarm, text, length = np.mean(raised, 0).round(4).tolist()
     seconds = round(time.process_time() - started, 1)
     found: dict[str, Any] = {"home": home.name, "guest": guest, "draws": draws, "incoming": home.incoming, "old": len(old)}
+    found |= {"commit": commit()}
     return found | {"alarms": alarm, "by text": text, "by length": length, "seconds": seconds}
 
 
@@ -115,17 +120,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200, help="draws a scenario, without and with replaced documents")
     parser.add_argument("--only", default="", help="homes whose name begins so")
     options = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    command = f"python -m benchmarks.drift --draws {options.draws}" + (f" --only {options.only}" if options.only else "")
-    found = []
+    path = ROOT / "benchmarks" / "results" / "drift.json"
+    known_before = json.loads(path.read_text())["scenarios"] if path.exists() else []
+    found = {(scenario["home"], scenario["guest"]): scenario for scenario in known_before}
     for home in HOMES:
         if not home.name.startswith(options.only) or (home.name not in WORLDS and "DATA_MIRROR" not in os.environ):
             continue
         for guest in (None, *home.guests):
-            found.append(alarms(home, guest, options.draws))
-            print(json.dumps(found[-1]), flush=True)
-            result = {"command": command, "commit": commit, "share": SHARE, "permutations": PERMUTATIONS, "scenarios": found}
-            (ROOT / "benchmarks" / "results" / "drift.json").write_text(json.dumps(result, indent=1) + "\n")
+            found[home.name, guest] = alarms(home, guest, options.draws)
+            print(json.dumps(found[home.name, guest]), flush=True)
+            result = {"command": "python -m benchmarks.drift", "share": SHARE, "permutations": PERMUTATIONS}
+            path.write_text(json.dumps(result | {"scenarios": list(found.values())}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

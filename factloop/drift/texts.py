@@ -84,11 +84,17 @@ def left_out(features: Array, labels: Array) -> Array:
     Its leave-one-out predictions follow from the fit to all (Allen 1974): (prediction - leverage * label) / (1 - leverage).
     """
     scaled = (features - features.mean(0)) / np.maximum(features.std(0), SPREAD)
-    gram = scaled.T @ scaled
-    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
-    fitting = scaled @ np.linalg.inv(gram)
-    leverage, middle = (fitting * scaled).sum(1)[:, None], labels - labels.mean(0)
-    return np.asarray((fitting @ (scaled.T @ middle) - leverage * middle) / (1 - leverage))
+    ridge = RIDGE * float((scaled * scaled).sum()) / scaled.shape[1]
+    middle = labels - labels.mean(0)
+    if len(scaled) <= scaled.shape[1]:  # the same by the smaller of two matrices
+        kernel = scaled @ scaled.T
+        smoother = kernel @ np.linalg.inv(kernel + ridge * np.eye(len(kernel), dtype=np.float32))
+        leverage, predicted = np.diag(smoother)[:, None], smoother @ middle
+    else:
+        gram = scaled.T @ scaled
+        fitting = scaled @ np.linalg.inv(gram + ridge * np.eye(len(gram), dtype=np.float32))
+        leverage, predicted = (fitting * scaled).sum(1)[:, None], fitting @ (scaled.T @ middle)
+    return np.asarray((predicted - leverage * middle) / (1 - leverage))
 
 
 def _rarity(grams: Sequence[NDArray[np.int64]], weight: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Array:
@@ -122,4 +128,5 @@ def _excess(hits: Array, count: int) -> tuple[float, tuple[int, int, float]]:
     chance = few * count / len(hits)
     best = int((hits[few - 1] - chance).argmax())
     surplus = float(hits[few - 1][best] - chance[best])
-    return max(0.0, surplus / count), (int(hits[few - 1][best]), int(few[best]), float(chance[best]))
+    # Where s of the incoming are of another kind, the first k hold them and their share of the k - s others.
+    return max(0.0, surplus / (1 - count / len(hits)) / count), (int(hits[few - 1][best]), int(few[best]), float(chance[best]))

@@ -58,7 +58,7 @@ def test_without_drift_it_seldom_alarms_and_a_tenth_of_another_source_always_doe
         if draw < 10:
             replaced.append(test_texts(join(home.take(order[:108]), guest), old, draw, 99))
     assert sum(p <= 0.05 for p in without) <= 5 and 0.35 < np.mean(without) < 0.65  # 2 are expected, more than 5 once in 70
-    assert all(found.p <= 0.02 and 0.07 < found.excess <= 0.11 for found in replaced)
+    assert all(found.p <= 0.02 and 0.07 < found.excess < 0.16 for found in replaced)
     assert all(set(np.argsort(-found.unlike)[:6]) <= set(range(108, 120)) for found in replaced)
 
 
@@ -333,8 +333,8 @@ def test_scores_are_compared_by_the_same_judges_only_and_too_few_do_not_hide_the
 ) -> None:
     store.evaluation(made.summary_rows(120))
     recent = made.summary_rows(120, better=-0.4, seed=1)
-    for place, row in enumerate(recent):
-        row["document"] = world(120, seed=3)[place]
+    for row, text in zip(recent, world(120, seed=3), strict=True):
+        row["document"] = text
     fell = store.evaluation(recent, step="evaluate", model="m2")
     assert verb.main(["--profile", "smoke", "--scores", fell]) == 3
     assert "score quals" in capsys.readouterr().out

@@ -114,19 +114,20 @@ def _statistics(hits: Array, count: int) -> Iterator[Array]:
     total = len(hits)
     # Weights log(total / place), as expected of exponential scores; summed by parts, since hits are cumulated.
     yield np.log1p(1 / (np.arange(total, dtype=np.float32) + 0.5)) @ hits
-    few = _first(count, total)
-    share = count / total
-    yield ((hits[few - 1] - (few * share)[:, None]) / np.sqrt(few * share * (1 - share))[:, None]).max(0)
+    yield _surplus(hits, count)[1].max(0)
 
 
-def _first(count: int, total: int) -> NDArray[np.int64]:
-    return np.unique(np.clip(FIRST * count, 5, total).astype(np.int64))
+def _surplus(hits: Array, count: int) -> tuple[NDArray[np.int64], Array]:
+    """Numbers of first texts, and by how many binomial standard deviations more of each than by chance are incoming."""
+    few, share = np.unique(np.clip(FIRST * count, 5, len(hits)).astype(np.int64)), count / len(hits)
+    chance, deviation = (few * share)[:, None], np.sqrt(few * share * (1 - share))[:, None]
+    return few, (hits[few - 1] - chance) / deviation
 
 
 def _excess(hits: Array, count: int) -> tuple[float, tuple[int, int, float]]:
-    few = _first(count, len(hits))
-    chance = few * count / len(hits)
-    best = int((hits[few - 1] - chance).argmax())
-    surplus = float(hits[few - 1][best] - chance[best])
+    """What `TextTest` says of the observed labels, [texts]: where the surplus is greatest."""
+    few, surplus = _surplus(hits[:, None], count)
+    first, share = int(few[surplus[:, 0].argmax()]), count / len(hits)
+    among, chance = int(hits[first - 1]), first * share
     # Where s of the incoming are of another kind, the first k hold them and their share of the k - s others.
-    return max(0.0, surplus / (1 - count / len(hits)) / count), (int(hits[few - 1][best]), int(few[best]), float(chance[best]))
+    return max(0.0, (among - chance) / (1 - share) / count), (among, first, chance)

@@ -33,6 +33,9 @@ from factloop.drift import Sketch, document_parts, holm_alarm, join, sketch
 from factloop.world import generate
 from factloop.world.vocabulary import make_world
 
+COMMIT = subprocess.run(
+    ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.strip()  # of the code loaded
 PERMUTATIONS = 199  # 999 in use: a finer p-value, the same level
 SHARE = 0.1
 SOURCES = {
@@ -87,10 +90,6 @@ def known(source: str) -> tuple[Sketch, np.ndarray]:
     return sketch(list(first.values())), np.array([len(text.split()) for text in first.values()], dtype=float)
 
 
-def commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def alarms(home: Home, guest: str | None, draws: int) -> dict[str, Any]:
     """The share of draws with an alarm, and what it cost."""
     documents, lengths = known(home.name)
@@ -111,7 +110,7 @@ def alarms(home: Home, guest: str | None, draws: int) -> dict[str, Any]:
     alarm, text, length = np.mean(raised, 0).round(4).tolist()
     seconds = round(time.process_time() - started, 1)
     found: dict[str, Any] = {"home": home.name, "guest": guest, "draws": draws, "incoming": home.incoming, "old": len(old)}
-    found |= {"commit": commit()}
+    found |= {"commit": COMMIT}
     return found | {"alarms": alarm, "by text": text, "by length": length, "seconds": seconds}
 
 

@@ -45,7 +45,7 @@ def training_file(client: MlflowClient, version: Any, part: str) -> Path:
 
 def _input(parent: Run, part: str) -> tuple[str | None, str]:
     """The name within the clone of a recorded input and the start of its SHA-256; a name that leaves the data is no input."""
-    for given in parent.inputs.dataset_inputs:
+    for given in parent.inputs.dataset_inputs if parent.inputs else []:
         contexts = [tag.value for tag in given.tags if tag.key == "mlflow.data.context"]
         inside = (ROOT / given.dataset.name).resolve().is_relative_to((ROOT / "data").resolve())
         if contexts == [part] and inside and given.dataset.digest:

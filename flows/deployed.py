@@ -2,7 +2,7 @@
 
 `prefect.yaml` names this flow; `make worker` starts a worker for it.
 
-    prefect deployment run factloop/nightly --param 'arguments=["--profile", "smoke"]'
+    prefect deployment run verb/nightly --param 'arguments=["--profile", "smoke"]'
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def slot() -> AbstractContextManager[None]:
     return concurrency(name, strict=True, raise_on_lease_renewal_failure=False) if name else nullcontext()
 
 
-@flow(name="factloop", flow_run_name="{verb}", validate_parameters=True)
+@flow(name="verb", flow_run_name="{verb}", validate_parameters=True)
 def run(verb: Verb, arguments: list[str]) -> int:
     """`python -m flows.<verb> <arguments>` in this process; its exit code, or VerbFailed."""
     with slot():

@@ -27,7 +27,7 @@ def test_the_data_of_profile_news_passes_its_contracts(clone: Clone) -> None:
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     split = clone.folder / "data" / "news" / "split"
     counts = json.loads((split / "counts.json").read_text())
-    assert counts["mined"] > 2000 and counts["summaries.test"] > 200 and counts["table_questions.test"] == 200
+    assert counts["mined"] > 1000 and counts["summaries.test"] > 200 and counts["table_questions.test"] == 200
     # Every document of SummEdits-SciTLDR is in SciTLDR's training set; none of the other judged ones is here.
     assert counts["dropped.judged.documents"] == 17
     sources = {

@@ -36,7 +36,7 @@ with get_client(sync_client=True) as client:
     until = time.monotonic() + 120
     while True:
         try:
-            found = client.read_deployment_by_name("factloop/nightly")
+            found = client.read_deployment_by_name("verb/nightly")
             break
         except ObjectNotFound:
             assert time.monotonic() < until, "prefect.yaml was not applied"

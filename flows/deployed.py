@@ -30,7 +30,7 @@ def slot() -> AbstractContextManager[None]:
     return concurrency(name, strict=True, raise_on_lease_renewal_failure=False) if name else nullcontext()
 
 
-@flow(name="verb", flow_run_name="{verb}", validate_parameters=True)
+@flow(name="verb", flow_run_name="{verb}")
 def run(verb: Verb, arguments: list[str]) -> int:
     """`python -m flows.<verb> <arguments>` in this process; its exit code, or VerbFailed."""
     with slot():

@@ -85,7 +85,7 @@ def _try(request: Mapping[str, Any], work: Path, timeout: float | None) -> str |
             process.terminate()
             raise
     if process.returncode < 0:
-        return f"its process was ended by {signal.Signals(-process.returncode).name} (SIGKILL: by a person, or for want of memory)"
+        return f"its process was ended by {signal.Signals(-process.returncode).name}, by a person or for want of memory"
     if not (work / REPLY).exists():
         return f"its process ended with exit code {process.returncode}"
     reply = json.loads((work / REPLY).read_text())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from factloop.base import from_scratch
+from factloop.base import from_encoder, from_scratch
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import Network, TrainingSettings, Window
 from factloop.training import TrainingDiverged, fit
@@ -165,3 +166,15 @@ def test_text_that_looks_like_a_special_token_stays_text(tmp_path: Path) -> None
     assert model.decode(model.ids([["say <sep> or </s>"]], 32)[0]) == "say <sep> or </s>"
     model.save(tmp_path / "m")
     assert Seq2Seq.load(tmp_path / "m").ids([["a<sep>b", SEP, "c"]], 32)[0] == ids
+
+
+@pytest.mark.unit
+def test_a_model_made_from_an_encoder_has_no_dropout_when_loaded_again_either(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]))
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    shape = BertConfig(vocab_size=13, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    assert shape.hidden_dropout_prob > 0
+    BertModel(shape).save_pretrained(tmp_path)
+    from_encoder(str(tmp_path), 1, Window(16, 16), 0).save(tmp_path / "made")
+    model = Seq2Seq.load(tmp_path / "made").model
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,11 +57,11 @@ def run(world: int, clone: Path, fill_in: float | None) -> tuple[dict[str, float
     """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
     if not clone.exists():
         fresh_clone(clone)
-        path = clone / "configs" / "world.yaml"
-        profile = yaml.safe_load(path.read_text())
-        profile |= {"seed": world, "threads": 1}
-        profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
-        path.write_text(yaml.safe_dump(profile))
+    path = clone / "configs" / "world.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile |= {"seed": world, "threads": 1}
+    profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
+    path.write_text(yaml.safe_dump(profile))
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
         command = [sys.executable, "-m", "flows.ablate", "--profile", "world", "--seeds", "1"]
@@ -69,7 +70,7 @@ def run(world: int, clone: Path, fill_in: float | None) -> tuple[dict[str, float
     seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
     found = {step: list(read_rows(Path(path))) for step, path in files.items()}
     planted = found.pop("judge-gate")
-    return seconds, planted, {step.removeprefix("evaluate-").removesuffix("-seed-1"): rows for step, rows in found.items()}
+    return seconds, planted, {re.sub(r"^evaluate-|-seed-\d+$", "", step): rows for step, rows in found.items()}
 
 
 def auc(rows: Rows, name: str, kinds: list[str]) -> dict[str, float]:

@@ -52,6 +52,7 @@ print(json.dumps([[r.data.tags, r.data.metrics, [i.dataset.name for i in r.input
     assert "qagen-gate:" in tags["judge_keys"]
     for name in ("rouge1", "rougeL", "bleu", "hallucination_rate", "fact_recall"):
         assert metrics[f"{name}.low"] <= metrics[name] <= metrics[f"{name}.high"]
+    assert {"no_evidence", "qags_no_evidence", "factcc_no_evidence"} <= set(metrics)  # a judge that says nothing is seen
     assert {"train/loss", "train/gradient_norm"} <= set(by_step["base"][1])
 
 

@@ -48,7 +48,7 @@ def test_one_that_is_killed_or_late_is_tried_again_from_its_checkpoint(one: Memo
 @pytest.mark.parametrize(
     ("trouble", "error", "says"),
     [
-        ({"killed": 9}, StepFailed, "step: its process was ended by SIGKILL .*, 2 times"),
+        ({"killed": 9}, StepFailed, "step: its process was ended by SIGKILL, .*, 2 times"),
         ({"diverges": True}, StepFailed, "the loss is nan at step 3 of 4"),
         ({"broken": True}, RuntimeError, "step, in a process of its own:(?s:.*)KeyError: 'a defect'"),
     ],

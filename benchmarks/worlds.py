@@ -1,11 +1,12 @@
 """Judges and methods on fresh worlds, each with documents, judges, models and seeds of its own.
 
     python -m benchmarks.worlds                          # worlds 201 to 205, two at a time with a thread each
+    python -m benchmarks.worlds --judges                 # those first; without, the methods follow
     python -m benchmarks.worlds --worlds 301 302 303 --fill-in 0.9 --work ~/worlds
 
-For each world `flows.ablate` runs in a clone of the last commit: judges trained and examined on planted errors, the
-arms of `configs/grids/methods.yaml` trained once each from one MLE model, measured on test documents by the oracle and
-the gate judges. Reports for each score of a gate judge and for word overlap the AUC of telling clean summaries from ones
+In a clone of the last commit for each world `flows.train_judges` trains judges and examines them on planted errors, and
+`flows.ablate` trains the arms of `configs/grids/methods.yaml` once each from one MLE model and measures them on test
+documents by the oracle and the gate judges. Reports for each score of a gate judge and for word overlap the AUC of telling clean summaries from ones
 with an error, by type; and for each arm the metrics, and how they differ from the reference arm and from every other, with
 intervals over worlds and examples. What is done stays in `--work`, so that a run goes on where it ended.
 Written to `benchmarks/results/worlds.json`.
@@ -53,8 +54,7 @@ print(json.dumps([{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in r
 Rows = list[dict[str, Any]]
 
 
-def run(world: int, clone: Path, fill_in: float | None) -> tuple[dict[str, float], Rows, dict[str, Rows]]:
-    """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
+def prepare(world: int, clone: Path, fill_in: float | None) -> None:
     if not clone.exists():
         fresh_clone(clone)
     path = clone / "configs" / "world.yaml"
@@ -62,10 +62,13 @@ def run(world: int, clone: Path, fill_in: float | None) -> tuple[dict[str, float
     profile |= {"seed": world, "threads": 1}
     profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
     path.write_text(yaml.safe_dump(profile))
+
+
+def run(clone: Path, flow: list[str]) -> tuple[dict[str, float], Rows, dict[str, Rows]]:
+    """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
-        command = [sys.executable, "-m", "flows.ablate", "--profile", "world", "--seeds", "1"]
-        subprocess.run(command, cwd=clone, env=alone, stdout=log, stderr=log, check=True)
+        subprocess.run([sys.executable, "-m", *flow, "--profile", "world"], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
     told = subprocess.run([sys.executable, "-c", RUNS], cwd=clone, env=alone, capture_output=True, text=True, check=True)
     seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
     found = {step: list(read_rows(Path(path))) for step, path in files.items()}
@@ -105,14 +108,18 @@ def compared(arms: dict[int, dict[str, Rows]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, nargs="+", default=[201, 202, 203, 204, 205], metavar="SEED")
+    parser.add_argument("--judges", action="store_true", help="train and examine the judges, and no method")
     parser.add_argument("--fill-in", type=float, help="chance that a reference makes up a detail that its document leaves out")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     suffix = "" if options.fill_in is None else f"-fill-in-{options.fill_in}"
     folders = {world: options.work.resolve() / f"{world}{suffix}" for world in options.worlds}
-    with ThreadPoolExecutor(max_workers=2) as two:
-        found = dict(zip(folders, two.map(lambda world: run(world, folders[world], options.fill_in), folders), strict=True))
+    for world, folder in folders.items():
+        prepare(world, folder, options.fill_in)
+    for flow in [["flows.train_judges"], *([] if options.judges else [["flows.ablate", "--seeds", "1"]])]:
+        with ThreadPoolExecutor(max_workers=2) as two:
+            found = dict(zip(folders, two.map(lambda folder, flow=flow: run(folder, flow), folders.values()), strict=True))
     kinds = {kind: [kind] for kind in ERROR_TYPES} | GROUPS
     aucs = {
         world: {name: {label: auc(rows, name, some) for label, some in kinds.items()} for name in rows[0]["scores"]}
@@ -135,7 +142,7 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "worlds": options.worlds,
         "judges": over,
-        "methods": compared({world: arms for world, (_, _, arms) in found.items()}),
+        **({} if options.judges else {"methods": compared({world: arms for world, (_, _, arms) in found.items()})}),
         "judges by world": aucs,
         "seconds": {world: seconds for world, (seconds, _, _) in found.items()},
     }

@@ -11,6 +11,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from ..seq2seq import Seq2Seq
 
+SHRINK = 0.75  # of the beams that are read at most so many still run: the others are dropped from keys and values
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -58,6 +60,7 @@ def diverse_beam_search(
     tokens = torch.full((batch, 1), seq2seq.start, device=device)
     past = None
     shape = (batch, groups, beams)
+    rows = torch.arange(batch * groups * beams, device=device)  # the beams that the model still reads
     # Of twice as many candidates as beams at most half end; a lone beam that ends needs no other.
     width = 1 if beams == 1 and end == "counted" else 2 * beams
     lines = torch.full((*shape, max_length), pad, device=device)
@@ -68,12 +71,14 @@ def diverse_beam_search(
     for length in range(1, max_length + 1):
         out = model(encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=tokens, past_key_values=past, use_cache=True)
         logp = out.logits[:, -1].float().log_softmax(-1)
+        vocabulary = logp.shape[-1]
         if past is None:  # up to here a row's beams are one; from here each has its keys and values, and states are read no more
             past = out.past_key_values
             past.batch_repeat_interleave(groups * beams)
             logp, mask = (tensor.repeat_interleave(groups * beams, 0) for tensor in (logp, mask))
             encoded = BaseModelOutput(last_hidden_state=encoded[0].new_tensor(torch.nan).expand(*mask.shape, encoded[0].shape[-1]))
-        vocabulary = logp.shape[-1]
+        elif len(rows) < batch * groups * beams:
+            logp = logp.new_zeros(batch * groups * beams, vocabulary).index_copy(0, rows, logp)
         logp = logp.view(*shape, vocabulary)
         if length <= min_length:
             logp[..., eos] = -torch.inf
@@ -110,10 +115,16 @@ def diverse_beam_search(
         score, token, beam = value.gather(2, on), token.gather(2, on), beam.gather(2, on)
         lines = _select(lines, beam)
         lines[..., length - 1] = token
-        tokens = token.where(~done[..., None], pad).view(-1, 1)
-        if beams > 1:  # beams of one group only change places: keys and values of their source stay
-            first = torch.arange(0, batch * groups * beams, beams, device=device).view(batch, groups, 1)
-            past.self_attention_cache.reorder_cache((first + beam).flatten())
+        runs = ~done[..., None].expand(shape).flatten()[rows]
+        origin = torch.arange(batch * groups * beams, device=device).view(shape)[..., :1] + beam  # each beam's, a step ago
+        origin = torch.searchsorted(rows, origin.flatten()[rows])
+        if int(runs.sum()) <= SHRINK * len(rows):  # what is done is read no more
+            rows, mask, origin = rows[runs], mask[runs], origin[runs]
+            past.batch_select_indices(origin)
+            encoded = BaseModelOutput(last_hidden_state=encoded[0][: len(rows)])
+        elif beams > 1:  # beams of one group only change places: keys and values of their source stay
+            past.self_attention_cache.reorder_cache(origin)
+        tokens = token.flatten()[rows, None]
     found = _best(found, score / max_length**length_penalty, lines, max_length, ~done[..., None].expand(shape))
     scores, ids, lengths = (tensor.flatten(1, 2).tolist() for tensor in found)
     return [

@@ -70,7 +70,7 @@ def plan(context: Context, profile: Profile, verb: str) -> tuple[Collected, str]
         judges, _ = ready_judges(context, profile, data, start, steps)
         if verb == "retrain":
             context = with_judges(context, *judges.values())
-            table_chain(context, profile, data, start, steps)
+            table_chain(context, profile, data, start, judges["training"], steps)
             summary_chain(context, profile, data, start, judges, steps)
             for model in GATED:
                 evaluated_champion(context, profile, data, model, judges["gate"], steps)

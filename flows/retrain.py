@@ -42,7 +42,7 @@ def retrain(profile: Profile) -> Story:
         start = steps.done(base.train_base(context, profile, data))
         judges, examined = ready_judges(context, profile, data, start, steps)
         context = with_judges(context, *judges.values())
-        tables = table_chain(context, profile, data, start, steps)
+        tables = table_chain(context, profile, data, start, judges["training"], steps)
         summaries = summary_chain(context, profile, data, start, judges, steps)
         trace_examples(summaries["contrastive"][1])
         gates = [
@@ -76,10 +76,10 @@ def retrain(profile: Profile) -> Story:
     return story
 
 
-def table_chain(context: Context, profile: Profile, data: Data, start: Done, steps: Steps) -> dict[str, tuple[Done, Done]]:
+def table_chain(context: Context, profile: Profile, data: Data, start: Done, judges: Judges, steps: Steps) -> dict[str, tuple[Done, Done]]:
     """Table question answering with and without pretraining, each with its evaluation."""
     generator = steps.done(table_qa.train_question_generator(context, profile, data, start))
-    written = steps.done(table_qa.write_questions(context, profile, data, generator))
+    written = steps.done(table_qa.write_questions(context, profile, data, generator, judges["qagen"]))
     pretrained = steps.done(table_qa.pretrain(context, profile, data, start, written))
     models = {
         "plain": table_qa.fine_tune(context, profile, data, {"base": start}, "-plain"),

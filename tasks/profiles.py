@@ -144,6 +144,8 @@ class TableSettings(Strict):
     fine_tuning_examples: Count
     check_questions: bool = True
     """Whether what the question generator writes must be questions."""
+    answered: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The probability with which the training judge must answer one from its sentence; 0: it need not."""
 
 
 class Candidates(Strict):

@@ -33,11 +33,12 @@ def train_question_generator(context: Context, profile: Profile, data: Data, bas
 
 
 @task(task_run_name="written-questions")
-def write_questions(context: Context, profile: Profile, data: Data, generator: Done) -> Done:
+def write_questions(context: Context, profile: Profile, data: Data, generator: Done, qagen: Done) -> Done:
     """Questions for the mined sentences, under contract before anything trains on them."""
     done = once(
         context, "written-questions", "factloop.steps.tables:write_questions",
-        config={"seed": profile.seed, "check": profile.tables.check_questions}, inputs={"generator": generator, "mined": data["mined"]},
+        config={"seed": profile.seed, "check": profile.tables.check_questions, "answered": profile.tables.answered},
+        inputs={"generator": generator, "mined": data["mined"], "qagen": qagen},
     )  # fmt: skip
     if context.plan:
         return done

@@ -14,11 +14,14 @@ import pytest
 import torch
 
 from factloop.base import from_scratch
+from factloop.corpora.rows import read_rows, write_rows
 from factloop.decoding import Hypothesis, score_targets
+from factloop.judges.qagen import answer_chances
 from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import Network, QualsSettings, Window
-from factloop.steps import judging
+from factloop.steps import judging, tables
+from tests.test_training import Quiet
 
 pytestmark = pytest.mark.invariant
 TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}." for n in range(30)]
@@ -221,3 +224,35 @@ def test_a_document_read_in_pieces_bears_out_what_its_best_piece_does(model: Seq
     (alone,) = quals(model, [short], ["Mara wrote a book"], QualsSettings())
     for one, other in zip(whole_read[1].pairs, alone.pairs, strict=True):
         assert one.document == pytest.approx(other.document, abs=1e-6)  # it fits the window
+
+
+def test_a_question_is_answered_with_the_chance_that_its_tokens_have(model: Seq2Seq) -> None:
+    passages, asked = TEXTS[:3], ["Who wrote book number 0?", "When?", "Who " + "wrote " * 40 + "it?"]
+    answers = [["Mara Velling", "1960"], ["1961"], ["Mara Velling"]]
+    found = answer_chances(model, passages, asked, answers, batch_size=2)
+    for passage, question, group, chances in list(zip(passages, asked, answers, found, strict=True))[:2]:
+        for answer, chance in zip(group, chances, strict=True):
+            (source,), (target,) = model.sources([[passage]]), model.targets([[question, SEP, answer]])
+            logp = model.logits(model.pad_batch([source]), model.pad_batch([target])).log_softmax(-1)[0]
+            begin = target.index(model.special(SEP)) + 1
+            assert chance == pytest.approx(math.exp(sum(float(logp[i, target[i]]) for i in range(begin, len(target)))), rel=1e-4)
+    assert found[2] == [0.0]  # no room for the answer
+
+
+@pytest.mark.parametrize(("answered", "kept"), [(0, [0, 3]), (1e-30, [0]), (0.999, [])])
+def test_written_questions_must_be_questions_and_answered_by_the_judge(
+    model: Seq2Seq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: float, kept: list[int]
+) -> None:
+    cells = [{"value": "Mara Velling"}, {"value": "1960"}]
+    table = {"id": "t", "table": "t", "title": "Books", "header": ["Author", "Year"], "rows": [["Mara Velling", "1960"]]}
+    write_rows(tmp_path / "mined.jsonl", [table | {"sentence": f"{number}: {TEXTS[0]}", "cells": cells} for number in range(4)])
+    model.save(tmp_path / "model")
+    wrote = ["When did Mara Velling write?", "When did Mara Velling write?", "Who? What?", "Did Mara Velling write in 1960?"]
+    monkeypatch.setattr(tables, "beam_search", lambda *_: wrote)
+    inputs = {"generator": tmp_path / "model", "qagen": tmp_path / "model", "mined": tmp_path / "mined.jsonl"}
+    counts = tables.write_questions({"device": "cpu", "check": True, "answered": answered}, inputs, tmp_path, tmp_path, Quiet())
+    assert counts["written"] == len(kept) and (counts["dropped.malformed"], counts["dropped.repeated"]) == (1, 1)
+    assert counts["dropped.unanswered"] == 2 - len(kept)
+    written = list(read_rows(tmp_path / "questions.jsonl"))
+    assert [row["question"] for row in written] == [wrote[index] for index in kept]
+    assert [row["answer"][0] for row in written] == [str(index) for index in kept]

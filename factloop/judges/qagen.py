@@ -1,7 +1,8 @@
-"""QAGen: one model that writes a question and its answer about a passage (Nan et al. 2021)."""
+"""QAGen: one model that writes a question and its answer about a passage (Nan et al. 2021); given the question, it answers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from ..decoding import score_targets
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import TrainingSettings
 from ..training import Progress, fit, likelihood
@@ -44,3 +46,23 @@ def train_qagen(
 
     examples = list(zip(sources, targets, strict=True))
     return fit(seq2seq.model, loss, examples, [len(ids) for ids in sources], settings, seed, checkpoints, progress)
+
+
+def answer_chances(
+    seq2seq: Seq2Seq, passages: Sequence[str], questions: Sequence[str], answers: Sequence[Sequence[str]], batch_size: int = 64
+) -> list[list[float]]:
+    """The probability of each answer to each passage's question, end token included; 0 where the target window has no room for it."""
+    separator = seq2seq.special(SEP)
+    targets = [seq2seq.targets([[question, SEP, answer] for answer in group]) for question, group in zip(questions, answers, strict=True)]
+    sources = seq2seq.sources([[passage] for passage in passages])
+    chances: list[list[float]] = []
+    for begin in range(0, len(sources), batch_size):
+        part = targets[begin : begin + batch_size]
+        found = score_targets(seq2seq, sources[begin : begin + batch_size], part)
+        for group, likelihoods in zip(part, found, strict=True):
+            cuts = [ids.index(separator) + 1 if separator in ids else None for ids in group]
+            given = zip(group, cuts, likelihoods, strict=True)
+            chances.append(
+                [0.0 if cut is None or len(ids) == seq2seq.window.target else math.exp(sum(one.tokens[cut:])) for ids, cut, one in given]
+            )
+    return chances

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..corpora.rows import Row, read_rows, write_rows
+from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search
+from ..judges.qagen import answer_chances
 from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
@@ -53,25 +54,40 @@ def train_question_generator(
 
 
 def write_questions(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `generator` and `mined`: a question for each mined sentence, which is its answer.
+    """Inputs `generator`, `mined` and `qagen`: a question for each mined sentence, which is its answer.
 
-    Dropped, with their number: what is not one question, and what repeats a question of the
-    same table. With `check` false all is kept: for tests whose models cannot write yet.
+    Dropped, with their numbers: what is not one question, what repeats a question of the same table, and what the
+    judge `qagen` does not answer from the sentence: with probability `answered`, by a cell that the question does not
+    name. With `check` false all is kept: for tests whose models cannot write yet.
     """
     model = Seq2Seq.load(inputs["generator"], config["device"])
     mined = list(read_rows(inputs["mined"]))
     # Rows that share a cell share its words: each value once.
-    texts = [entries(row["sentence"], list(dict.fromkeys(cell["value"] for cell in row["cells"]))) for row in mined]
-    written: list[Row] = []
-    seen = set()
-    for row, question in zip(mined, beam_search(model, texts, progress.name), strict=True):
-        good = question.count("?") == 1 and question.endswith("?") and len(question.split()) >= 3
-        if not config["check"] or (good and (row["table"], question) not in seen):
-            seen.add((row["table"], question))
-            table = {name: row[name] for name in ("id", "title", "header", "rows")}
-            written.append(table | {"question": question, "answer": row["sentence"]})
+    values = [list(dict.fromkeys(cell["value"] for cell in row["cells"])) for row in mined]
+    questions = beam_search(model, [entries(row["sentence"], found) for row, found in zip(mined, values, strict=True)], progress.name)
+    kept = list(range(len(mined)))
+    dropped = dict.fromkeys(("malformed", "repeated", "unanswered"), 0)
+    if config["check"]:
+        formed = [index for index in kept if is_question(questions[index])]
+        first = {(mined[index]["table"], questions[index]): index for index in reversed(formed)}
+        kept = sorted(first.values())
+        dropped |= {"malformed": len(mined) - len(formed), "repeated": len(formed) - len(kept)}
+        if config["answered"]:
+            unnamed = [[value for value in values[index] if value.lower() not in questions[index].lower()] for index in kept]
+            judge = Seq2Seq.load(inputs["qagen"], config["device"])
+            chances = answer_chances(judge, [mined[index]["sentence"] for index in kept], [questions[index] for index in kept], unnamed)
+            kept = [index for index, chance in zip(kept, chances, strict=True) if max(chance, default=0.0) >= config["answered"]]
+            dropped["unanswered"] = len(first) - len(kept)
+    shown = ("id", "title", "header", "rows")
+    written = [
+        {name: mined[index][name] for name in shown} | {"question": questions[index], "answer": mined[index]["sentence"]} for index in kept
+    ]
     write_rows(out / "questions.jsonl", written)
-    return {"mined": len(mined), "written": len(written), "dropped": len(mined) - len(written)}
+    return {"mined": len(mined), "written": len(written)} | {f"dropped.{reason}": count for reason, count in dropped.items()}
+
+
+def is_question(text: str) -> bool:
+    return text.count("?") == 1 and text.endswith("?") and len(text.split()) >= 3
 
 
 def pretrain(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:

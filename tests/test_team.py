@@ -33,7 +33,7 @@ SECRETS = {
     "POSTGRES_PASSWORD": "of-postgres", "MLFLOW_AUTH_ADMIN_PASSWORD": "of-the-administrator", "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-cookies",
     "PREFECT_SERVER_API_AUTH_STRING": "team:of-prefect",
 }  # fmt: skip
-PATIENCE = 7200.0  # seconds that anything may take on a busy machine
+PATIENCE = 300.0  # seconds that anything may take on a busy machine
 
 
 @dataclass

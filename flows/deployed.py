@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Literal
 
@@ -30,10 +32,22 @@ def slot() -> AbstractContextManager[None]:
     return concurrency(name, strict=True, raise_on_lease_renewal_failure=False) if name else nullcontext()
 
 
+@contextmanager
+def scratch() -> Iterator[None]:
+    """A folder for temporary files that goes with the run: MLflow leaves in one each model that it fetches from a server."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="factloop-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
 @flow(name="verb", flow_run_name="{verb}")
 def run(verb: Verb, arguments: list[str]) -> int:
     """`python -m flows.<verb> <arguments>` in this process; its exit code, or VerbFailed."""
-    with slot():
+    with slot(), scratch():
         try:
             code: int = import_module(f"flows.{verb}").main(arguments)
         except SystemExit as ended:

@@ -16,6 +16,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from prefect import task
+from prefect.runtime import flow_run
 
 import mlflow
 from factloop.faults import kill_point
@@ -105,11 +106,14 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     }  # fmt: skip
     key = digest(parts)
     tags = {"profile": profile.name, "data_version": data.version, "git_commit": git("rev-parse", "HEAD")}
-    described = {"run_key": key, "step": verb, "hardware": json.dumps(machine())}
+    person = os.environ.get("MLFLOW_TRACKING_USERNAME") or os.environ.get("USER", "unknown")
+    described = {"run_key": key, "step": verb, "hardware": json.dumps(machine()), "mlflow.user": person}
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
     run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | described)
     run_id = run.info.run_id
     kill_point("parent:created")
+    if flow_run.id:
+        client.set_tag(run_id, "flow_run", flow_run.id)  # the latest: from here to Prefect's page of it
     if "error" in run.data.tags:
         client.delete_tag(run_id, "error")
     if ORIGIN not in run.data.tags:

@@ -27,6 +27,7 @@ from .machine import machine
 from .memo import Context, Done, lease
 from .profiles import Profile
 from .record import as_dataset, flatten
+from .tracking import begin, end, wait
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
 STEPS = "steps.json"  # artifact: the steps of a parent run, in order
@@ -79,6 +80,7 @@ def make_store() -> None:
 def experiment_id(profile: str) -> str:
     """The experiment `factloop-<profile>`, made at need; local artifacts lie in the state folder."""
     make_store()
+    wait(f"experiment {profile}")
     client, name = MlflowClient(), f"factloop-{profile}"
     found = client.get_experiment_by_name(name)
     if found:
@@ -107,7 +109,7 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     tags = {"profile": profile.name, "data_version": data.version, "git_commit": git("rev-parse", "HEAD")}
     described = {"run_key": key, "step": verb, "hardware": json.dumps(machine())}
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
-    run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | described)
+    run = begin(client, found[0] if found else None, experiment, verb, tags | described)
     run_id = run.info.run_id
     kill_point("parent:created")
     if "error" in run.data.tags:
@@ -157,9 +159,7 @@ def parent_run(profile: Profile, data: Data, verb: str, **asked: Any) -> Iterato
     try:
         yield context
     except BaseException as error:
-        client = MlflowClient()
-        client.set_tag(context.parent, "error", f"{type(error).__name__}: {error}"[:5000])
-        client.set_terminated(context.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        end(MlflowClient(), context.parent, "FAILED" if isinstance(error, Exception) else "KILLED", error)
         raise
     kill_point("parent:ending")
     MlflowClient().set_terminated(context.parent, "FINISHED")

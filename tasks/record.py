@@ -1,4 +1,4 @@
-"""What a step leaves in MLflow: parameters, a training curve, metrics, files and a model.
+"""What a step leaves in MLflow: parameters, metrics, files and a model. Its training curve: `progress.py`.
 
 Every call here may be repeated after a kill, wherever that struck, and leaves the same.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,27 +31,6 @@ FILES = "files"  # artifact folder of what a step wrote beside its model
 
 class Damaged(RuntimeError):
     """Stored files are not what they were, and no step of this run makes them again."""
-
-
-@dataclass
-class RunProgress:
-    """Writes a training curve to a run as it grows; what a killed run has logged is not logged twice."""
-
-    name: str
-    client: MlflowClient
-    run_id: str
-    logged: dict[str, int] = field(default_factory=dict)
-
-    def log(self, metrics: dict[str, float], step: int) -> None:
-        fresh = {}
-        for name, value in metrics.items():
-            if name not in self.logged:
-                history = self.client.get_metric_history(self.run_id, f"train/{name}")
-                self.logged[name] = max((point.step for point in history), default=-1)
-            if step > self.logged[name]:
-                fresh[name], self.logged[name] = value, step
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(f"train/{name}", value, now, step) for name, value in fresh.items()])
 
 
 def describe(client: MlflowClient, run_id: str, name: str, parts: Mapping[str, Any]) -> None:

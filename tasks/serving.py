@@ -86,7 +86,7 @@ def log_model(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     kill_point("model:named", step)
-    client.create_model_version(registered, info.model_uri, run_id, tags=tags)
+    client.create_model_version(registered, info.model_uri, run_id, tags=tags, model_id=info.model_id)  # a server asks for the id
     kill_point("model:registered", step)
     return str(info.model_id), _only(client, registered, run_id, _versions(client, registered, run_id)[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def serve(database: Path) -> Iterator[int]:
             time.sleep(0.1)
         yield port
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _answers(port: int) -> bool:

@@ -27,7 +27,7 @@ from .machine import machine
 from .memo import Context, Done, lease
 from .profiles import Profile
 from .record import as_dataset, flatten
-from .tracking import begin, end, wait
+from .tracking import begin, deleting, end, wait
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
 STEPS = "steps.json"  # artifact: the steps of a parent run, in order
@@ -113,7 +113,8 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     run_id = run.info.run_id
     kill_point("parent:created")
     if "error" in run.data.tags:
-        client.delete_tag(run_id, "error")
+        with deleting():
+            client.delete_tag(run_id, "error")
     if ORIGIN not in run.data.tags:
         _log_origin(client, run_id, profile)
         kill_point("parent:described")

@@ -25,7 +25,8 @@ from .tracking import here, remote
 
 SPOOL = "curve.jsonl"  # in a step's work folder
 BATCH = 1000  # metrics that MLflow takes at once
-PAUSE = 30.0  # seconds before a server that was away is tried again
+PAUSE = 30.0  # seconds before a server that was away is tried again; longer where the try itself took long:
+SPARING = 10  # times as long as that
 
 
 @dataclass
@@ -54,7 +55,7 @@ class RunProgress:
         if not self.next_try:
             print(f"{self.name}: the tracking server does not answer; training goes on, its curve is kept in {self.spool}", flush=True)
         now = time.monotonic()
-        self.next_try = now + max(PAUSE, 10 * (now - asked))
+        self.next_try = now + max(PAUSE, SPARING * (now - asked))
 
     def _keep(self, metrics: dict[str, float], step: int) -> None:
         now = int(time.time() * 1000)

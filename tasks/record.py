@@ -22,6 +22,7 @@ from factloop.faults import kill_point
 from .environment import ROOT
 from .keys import digest, folder_digests
 from .serving import Served, log_model, model_folder
+from .tracking import deleting
 
 if TYPE_CHECKING:
     from .memo import Context
@@ -105,7 +106,8 @@ def record(
     if digest(folder_digests(path)) != made:
         raise Damaged(f"{name}: what lies under {path} is not what was written there; delete that folder and run again")
     if "error" in client.get_run(run_id).data.tags:  # of an earlier attempt
-        client.delete_tag(run_id, "error")
+        with deleting():
+            client.delete_tag(run_id, "error")
     told = {**tags, "digest": made} | ({"model_id": model_id, "model_version": version} if model_id and version else {})
     client.log_batch(run_id, tags=[RunTag(label, value) for label, value in told.items()])
     kill_point("record:sealed", name)

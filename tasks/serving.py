@@ -19,6 +19,7 @@ from factloop.faults import kill_point
 
 from .environment import ROOT
 from .keys import digest, folder_digests
+from .tracking import deleting
 
 if TYPE_CHECKING:
     from .memo import Context
@@ -63,7 +64,8 @@ def log_model(
         model_id = str(version.source).removeprefix("models:/")
         if digest(folder_digests(model_folder(model_id))) == made:
             return model_id, _only(client, registered, run_id, version)
-        client.delete_model_version(registered, version.version)
+        with deleting():
+            client.delete_model_version(registered, version.version)
     with mlflow.start_run(run_id=run_id, nested=True):
         info = mlflow.pyfunc.log_model(
             name=step,
@@ -101,7 +103,8 @@ def _only(client: MlflowClient, registered: str, run_id: str, kept: ModelVersion
     """The number of the version of a run that is kept; its others are deleted."""
     for twin in _versions(client, registered, run_id):
         if twin.version != kept.version:
-            client.delete_model_version(registered, twin.version)
+            with deleting():
+                client.delete_model_version(registered, twin.version)
     return str(kept.version)
 
 

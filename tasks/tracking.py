@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from mlflow.entities import Run
@@ -77,6 +78,16 @@ def begin(client: MlflowClient, earlier: Run | None, experiment: str, name: str,
             if twin.info.run_id != run.info.run_id:
                 client.delete_run(twin.info.run_id)
     return run
+
+
+@contextmanager
+def deleting() -> Iterator[None]:
+    """A deletion whose response was lost is sent again: that there is nothing left to delete is no error."""
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def end(client: MlflowClient, run_id: str, status: str, error: BaseException) -> None:

@@ -258,7 +258,7 @@ memo.STATE = Path({str(near.folder / "state")!r})
 context = memo.Context({near.experiment!r}, "none", {near.context.profile!r}, "cpu", 1, {{}}, {isolation!r})
 @flow
 def run():
-    memo.once(context, "base", "tests.training_steps:trains", {{"pause": 0.3}}, {{}})
+    memo.once(context, "base", "tests.training_steps:trains", {{"pause": 0.15}}, {{}})
 with told("retrain"):
     run()
 """
@@ -266,7 +266,7 @@ with told("retrain"):
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes) as process:
         until = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < until and not list(near.folder.glob("state/work/*/checkpoints/step-*4")):
+        while process.poll() is None and time.monotonic() < until and not list(near.folder.glob("state/work/*/checkpoints/step-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
@@ -278,7 +278,7 @@ with told("retrain"):
     (run,) = near.runs()
     assert run.info.status == "KILLED"
     monkeypatch.setattr(memo, "load", load)
-    done = memo.once(near.context, "base", "tests.training_steps:trains", {"pause": 0.3}, {})
+    done = memo.once(near.context, "base", "tests.training_steps:trains", {"pause": 0.15}, {})
     assert f"base: goes on from step {step} of {STEPS}" in capsys.readouterr().out
     assert near.curve() == calm[0] and weights(done) == calm[1]
 

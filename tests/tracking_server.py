@@ -35,7 +35,7 @@ def serve(database: Path) -> Iterator[int]:
     with log.open("w") as stream:
         server = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, start_new_session=True)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300  # a machine may be busy
         while not _answers(port):
             assert server.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.1)

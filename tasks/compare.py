@@ -23,6 +23,7 @@ from .evidence import image
 from .keys import code_digest, digest
 from .parent import git
 from .report import page, save_page
+from .tracking import begin
 
 SHOWN = 20  # examples that differ most
 LETTERS = ascii_uppercase
@@ -116,7 +117,7 @@ def _keep(names: list[str], pairs: list[Pair], told: list[str]) -> Comparison:
     earlier = client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)
     kept = {name: run.data.tags.get(name, "unknown") for name in ("profile", "data_version")}
     tags = kept | {"step": STEP, "run_key": key, "git_commit": git("rev-parse", "HEAD")}
-    run_id = (earlier[0] if earlier else client.create_run(experiment, run_name=f"compare {' '.join(names)}"[:250], tags=tags)).info.run_id
+    run_id = begin(client, earlier[0] if earlier else None, experiment, f"compare {' '.join(names)}"[:250], tags).info.run_id
     kill_point("compare:begun")
     client.log_batch(run_id, params=[Param(letter, name) for letter, name in zip(LETTERS, names, strict=False)])
     metrics = {f"difference/{pair.label.replace(' ', '')}/{pair.kind}/{name}": pair for pair in pairs for name in pair.differences}

@@ -24,6 +24,7 @@ from .parent import experiment_id, git
 from .profiles import Profile
 from .report import page, save_page
 from .serving import aliased
+from .tracking import begin
 from .trained_on import training_file
 
 STEP = "drift"
@@ -164,7 +165,7 @@ def keep(verdict: Verdict) -> tuple[str, Path]:
     earlier = client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)
     tags = {"step": STEP, "run_key": key, "profile": verdict.profile, "git_commit": git("rev-parse", "HEAD")}
     tags |= {f"{side}.{one.kind}": getattr(one, side) for one in verdict.compared for side in ("incoming", "old")}
-    run_id = (earlier[0] if earlier else client.create_run(experiment, run_name=STEP, tags=tags)).info.run_id
+    run_id = begin(client, earlier[0] if earlier else None, experiment, STEP, tags).info.run_id
     kill_point("drift:begun")
     client.log_batch(run_id, metrics=[Metric(name, value, 0, 0) for name, value in metrics(verdict).items()])
     kill_point("drift:measured")

@@ -106,13 +106,14 @@ def main() -> None:
     from mlflow.tracking import MlflowClient
 
     from .failures import said
-    from .record import RunProgress
+    from .progress import SPOOL, RunProgress
 
+    progress = RunProgress(request["name"], MlflowClient(), request["run_id"], work / SPOOL)
     try:
         run_step = load(request["step"], request["threads"])
         metrics = run_step(
             config=request["config"], inputs={label: Path(path) for label, path in request["inputs"].items()}, out=work / "out",
-            checkpoints=work / "checkpoints", progress=RunProgress(request["name"], MlflowClient(), request["run_id"]),
+            checkpoints=work / "checkpoints", progress=progress,
         )  # fmt: skip
         reply: dict[str, Any] = {"metrics": metrics}
     except Exception as error:

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from prefect.exceptions import TerminationSignal
 
 import mlflow
 from factloop.faults import kill_point
@@ -29,8 +30,10 @@ from .isolated import load, run_isolated
 from .keys import digest, file_digest, folder_digests, run_key
 from .machine import hardware
 from .profiles import Isolation
-from .record import Damaged, RunProgress, artifact_folder, describe, flat_metrics, record
+from .progress import SPOOL, RunProgress
+from .record import Damaged, artifact_folder, describe, flat_metrics, record
 from .serving import Served
+from .tracking import begin, end, wait
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ def once(
     if context.plan:
         return context.plan(context, name, parts)
     key = parts["key"]
+    wait(name)
     with lease(key):
         finished = _find(client, context.experiment, key, finished=True)
         recalled = _recall(finished, name) if finished else None
@@ -196,7 +200,7 @@ def once(
             shutil.rmtree(work, ignore_errors=True)
             return recalled
         why = _why_not_reused(client, context, name, parts)
-        run = _find(client, context.experiment, key, finished=False) or _start(client, context, name, parts)
+        run = begin(client, _find(client, context.experiment, key, finished=False), context.experiment, name, _tags(context, name, parts))
         run_id = run.info.run_id
         kill_point("run:created", name)
         describe(client, run_id, name, parts)
@@ -206,25 +210,26 @@ def once(
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         settings = {**config, "device": context.device}
+        progress = RunProgress(name, client, run_id, work / SPOOL)
         started = time.perf_counter()
         try:
             if context.isolation:
                 metrics = run_isolated(step, name, run_id, context.threads, settings, paths, work, context.isolation)
             else:
                 run_step = load(step, context.threads)
-                progress = RunProgress(name, client, run_id)
                 metrics = run_step(config=settings, inputs=paths, out=out, checkpoints=work / "checkpoints", progress=progress)
             kill_point("step:ended", name)
             seconds, flat = time.perf_counter() - started, flat_metrics(metrics)
             data = {label: value for label, value in inputs.items() if not isinstance(value, Done)}
             tags = {"seconds": f"{seconds:.1f}", "why": why, "hardware": json.dumps(hardware(context.device))}
+            wait(name)
+            progress.send()  # what is kept since the server was away
             path, made, version = record(client, context, name, run, flat, out, served, data, tags)
-        except KeyboardInterrupt:
-            client.set_terminated(run_id, "KILLED")
+        except (KeyboardInterrupt, SystemExit, TerminationSignal) as error:
+            end(client, run_id, "KILLED", error)
             raise
         except Exception as error:
-            client.set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:5000])
-            client.set_terminated(run_id, "FAILED")
+            end(client, run_id, "FAILED", error)
             raise
         done = Done(name, run_id, key, str(path), made, flat, seconds, False, why, version)
         _give_aliases(client, context, served, done)
@@ -233,14 +238,14 @@ def once(
         return done
 
 
-def _start(client: MlflowClient, context: Context, name: str, parts: Mapping[str, Any]) -> Run:
+def _tags(context: Context, name: str, parts: Mapping[str, Any]) -> dict[str, str]:
+    """Those that the run of a step is begun with."""
     tags = context.tags | ({"mlflow.parentRunId": context.parent} if context.parent else {})
-    tags |= {
+    return tags | {
         "step": name,
         "run_key": parts["key"],
         "key_parts": json.dumps({part: digest(value) for part, value in parts.items() if part != "key"}),
     }
-    return client.create_run(context.experiment, run_name=name, tags=tags)
 
 
 def _give_aliases(client: MlflowClient, context: Context, served: Served | None, done: Done) -> None:

@@ -28,6 +28,7 @@ from .machine import machine
 from .memo import Context, Done, lease
 from .profiles import Profile
 from .record import as_dataset, flatten
+from .tracking import begin, deleting, end, wait
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
 STEPS = "steps.json"  # artifact: the steps of a parent run, in order
@@ -80,6 +81,7 @@ def make_store() -> None:
 def experiment_id(profile: str) -> str:
     """The experiment `factloop-<profile>`, made at need; local artifacts lie in the state folder."""
     make_store()
+    wait(f"experiment {profile}")
     client, name = MlflowClient(), f"factloop-{profile}"
     found = client.get_experiment_by_name(name)
     if found:
@@ -109,13 +111,14 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     person = os.environ.get("MLFLOW_TRACKING_USERNAME") or os.environ.get("USER", "unknown")
     described = {"run_key": key, "step": verb, "hardware": json.dumps(machine()), "mlflow.user": person}
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=1)
-    run = found[0] if found else client.create_run(experiment, run_name=verb, tags=tags | described)
+    run = begin(client, found[0] if found else None, experiment, verb, tags | described)
     run_id = run.info.run_id
     kill_point("parent:created")
     if flow_run.id:
         client.set_tag(run_id, "flow_run", flow_run.id)  # the latest: from here to Prefect's page of it
     if "error" in run.data.tags:
-        client.delete_tag(run_id, "error")
+        with deleting():
+            client.delete_tag(run_id, "error")
     if ORIGIN not in run.data.tags:
         _log_origin(client, run_id, profile)
         kill_point("parent:described")
@@ -161,9 +164,7 @@ def parent_run(profile: Profile, data: Data, verb: str, **asked: Any) -> Iterato
     try:
         yield context
     except BaseException as error:
-        client = MlflowClient()
-        client.set_tag(context.parent, "error", f"{type(error).__name__}: {error}"[:5000])
-        client.set_terminated(context.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        end(MlflowClient(), context.parent, "FAILED" if isinstance(error, Exception) else "KILLED", error)
         raise
     kill_point("parent:ending")
     MlflowClient().set_terminated(context.parent, "FINISHED")

@@ -1,4 +1,4 @@
-"""What a step leaves in MLflow: parameters, a training curve, metrics, files and a model.
+"""What a step leaves in MLflow: parameters, metrics, files and a model. Its training curve: `progress.py`.
 
 Every call here may be repeated after a kill, wherever that struck, and leaves the same.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from factloop.faults import kill_point
 from .environment import ROOT
 from .keys import digest, folder_digests
 from .serving import Served, log_model, model_folder
+from .tracking import deleting
 
 if TYPE_CHECKING:
     from .memo import Context
@@ -32,27 +32,6 @@ FILES = "files"  # artifact folder of what a step wrote beside its model
 
 class Damaged(RuntimeError):
     """Stored files are not what they were, and no step of this run makes them again."""
-
-
-@dataclass
-class RunProgress:
-    """Writes a training curve to a run as it grows; what a killed run has logged is not logged twice."""
-
-    name: str
-    client: MlflowClient
-    run_id: str
-    logged: dict[str, int] = field(default_factory=dict)
-
-    def log(self, metrics: dict[str, float], step: int) -> None:
-        fresh = {}
-        for name, value in metrics.items():
-            if name not in self.logged:
-                history = self.client.get_metric_history(self.run_id, f"train/{name}")
-                self.logged[name] = max((point.step for point in history), default=-1)
-            if step > self.logged[name]:
-                fresh[name], self.logged[name] = value, step
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(f"train/{name}", value, now, step) for name, value in fresh.items()])
 
 
 def describe(client: MlflowClient, run_id: str, name: str, parts: Mapping[str, Any]) -> None:
@@ -127,7 +106,8 @@ def record(
     if digest(folder_digests(path)) != made:
         raise Damaged(f"{name}: what lies under {path} is not what was written there; delete that folder and run again")
     if "error" in client.get_run(run_id).data.tags:  # of an earlier attempt
-        client.delete_tag(run_id, "error")
+        with deleting():
+            client.delete_tag(run_id, "error")
     told = {**tags, "digest": made} | ({"model_id": model_id, "model_version": version} if model_id and version else {})
     client.log_batch(run_id, tags=[RunTag(label, value) for label, value in told.items()])
     kill_point("record:sealed", name)

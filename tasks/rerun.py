@@ -20,6 +20,7 @@ from .console import say
 from .keys import digest
 from .origin import Origin, Refused, finished_steps, have_commit, parent_of, read_origin, read_steps
 from .scratch import differing_versions, environment, get_data, make_tree, run_again, scratch_folder
+from .tracking import begin
 from .verdicts import Judged, Verdict, explained, first_divergence, judge, overall
 
 STEP = "rerun"
@@ -145,7 +146,7 @@ def leave_verdict(client: MlflowClient, outcome: Outcome) -> Outcome:
     begun = [run for run in earlier if run.info.status == "RUNNING"]
     tags = {name: of.data.tags.get(name, "unknown") for name in ("profile", "data_version", "git_commit")}
     tags |= {"step": STEP, "rerun_of": of.info.run_id, "run_key": digest({"rerun_of": of.info.run_id, "number": len(earlier)})}
-    run = begun[0] if begun else client.create_run(of.info.experiment_id, run_name=f"rerun {of.info.run_id[:12]}", tags=tags)
+    run = begin(client, begun[0] if begun else None, of.info.experiment_id, f"rerun {of.info.run_id[:12]}", tags)
     run_id = run.info.run_id
     kill_point("rerun:begun")
     counts = {f"rerun/{verdict}": outcome.count(verdict) for verdict in VERDICTS}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -18,6 +19,7 @@ from factloop.faults import kill_point
 
 from .environment import ROOT
 from .keys import digest, folder_digests
+from .tracking import deleting
 
 if TYPE_CHECKING:
     from .memo import Context
@@ -54,16 +56,16 @@ def log_model(
 ) -> tuple[str, str]:  # fmt: skip
     """(logged model id, registered version) of the run's model; an earlier attempt's are found again.
 
-    An attempt's version that is not as `made` is replaced: none has used it, since its run is not finished.
+    An attempt's version that is not as `made` is replaced: none has used it, since its run is not finished. What a
+    request made that was sent twice, for its response was lost, is deleted but for one.
     """
     registered, key, run_id = f"{context.profile}-{served.name}", run.data.tags["run_key"], run.info.run_id
-    for version in client.search_model_versions(f"name = '{registered}' and run_id = '{run_id}'"):
+    for version in _versions(client, registered, run_id):
         model_id = str(version.source).removeprefix("models:/")
         if digest(folder_digests(model_folder(model_id))) == made:
-            return model_id, str(version.version)
-        client.delete_model_version(registered, version.version)
-    for unfinished in client.search_logged_models([context.experiment], filter_string=f"source_run_id = '{run_id}'"):
-        client.delete_logged_model(unfinished.model_id)
+            return model_id, _only(client, registered, run_id, version)
+        with deleting():
+            client.delete_model_version(registered, version.version)
     with mlflow.start_run(run_id=run_id, nested=True):
         info = mlflow.pyfunc.log_model(
             name=step,
@@ -76,6 +78,9 @@ def log_model(
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS],
         )
     kill_point("model:logged", step)
+    for unfinished in client.search_logged_models([context.experiment], filter_string=f"source_run_id = '{run_id}'"):
+        if unfinished.model_id != info.model_id:
+            client.delete_logged_model(unfinished.model_id)
     tags: dict[str, Any] = context.tags | served.tags | {"run_key": key}
     try:
         client.create_registered_model(registered)
@@ -83,9 +88,24 @@ def log_model(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     kill_point("model:named", step)
-    version = client.create_model_version(registered, info.model_uri, run_id, tags=tags)
+    client.create_model_version(registered, info.model_uri, run_id, tags=tags, model_id=info.model_id)  # a server asks for the id
     kill_point("model:registered", step)
-    return str(info.model_id), str(version.version)
+    return str(info.model_id), _only(client, registered, run_id, _versions(client, registered, run_id)[0])
+
+
+def _versions(client: MlflowClient, registered: str, run_id: str) -> list[ModelVersion]:
+    """Those of a run, the first first."""
+    found = client.search_model_versions(f"name = '{registered}' and run_id = '{run_id}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _only(client: MlflowClient, registered: str, run_id: str, kept: ModelVersion) -> str:
+    """The number of the version of a run that is kept; its others are deleted."""
+    for twin in _versions(client, registered, run_id):
+        if twin.version != kept.version:
+            with deleting():
+                client.delete_model_version(registered, twin.version)
+    return str(kept.version)
 
 
 def aliased(client: MlflowClient, registered: str, alias: str) -> Any | None:

@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Clone, Undisturbed
 from tests.soundness import flaws, flip, outcome
 from tests.test_compare import POINTS as COMPARE
 from tests.test_drift import POINTS as DRIFT
+from tests.test_reliability import POINTS as RELIABILITY
 from tests.test_rerun import POINTS as RERUN
 
 pytestmark = pytest.mark.fault
@@ -51,7 +52,7 @@ def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "kill_point"
     ]
     assert [name for name, count in Counter(calls).items() if count > 1] == []
-    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE, *DRIFT, *RERUN)}
+    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE, *DRIFT, *RELIABILITY, *RERUN)}
 
 
 def walk(clone: Clone, points: tuple[str, ...], data: dict[str, str], server: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks import keys
 from tasks.environment import DEFAULTS, ROOT
 from tasks.keys import code_digest, run_key
 from tasks.profiles import ProfileError, load_profile, profile_names
@@ -44,7 +45,7 @@ def test_a_comment_changes_nothing_and_a_callee_does(tmp_path: Path) -> None:
     code_digest.cache_clear()
 
 
-def test_each_part_of_a_key_counts() -> None:
+def test_each_part_of_a_key_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     pretrain, evaluate = "factloop.steps.tables:pretrain", "factloop.steps.tables:evaluate"
     key = run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"]
     assert run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu")["key"] == key
@@ -54,13 +55,15 @@ def test_each_part_of_a_key_counts() -> None:
         run_key(pretrain, {"seed": 1}, {"data": "b"}, "cpu"),
         run_key(pretrain, {"seed": 1}, {"data": "a"}, "cuda:0"),
     ]
-    assert len({key, *(other["key"] for other in others)}) == 5
+    monkeypatch.setattr(keys, "code_digest", lambda module: f"{module}, edited")
+    others.append(run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu"))
+    monkeypatch.setattr(keys, "library_versions", lambda: {"torch": "3"})
+    others.append(run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu"))
+    assert len({key, *(other["key"] for other in others)}) == 7
 
 
 def test_every_step_reaches_the_code_that_shapes_it() -> None:
     """The digest of the real steps depends on modules they only import indirectly."""
-    from tasks import keys
-
     for module, callee in (("factloop.steps.judge", "factloop.decoding.diverse"), ("factloop.steps.base", "factloop.training.fit")):
         seen: set[str] = set()
         original = keys._source

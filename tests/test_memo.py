@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 import mlflow
 from factloop.corpora.rows import write_rows
 from factloop.training import checkpoints
-from tasks import data, memo, parent, record
+from tasks import data, memo, parent, progress
 from tasks.profiles import load_profile
 from tasks.serving import Served
 from tests.soundness import Killed, flip
@@ -29,10 +29,10 @@ NAME = "memo-base"
 class Memo:
     """A store of its own and one step, with or without a model, that counts how often it ran."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, profile: str = "memo") -> None:
         self.client, self.folder, self.ran = MlflowClient(), folder, 0
-        self.experiment = self.client.create_experiment("factloop-memo", artifact_location=(folder / "artifacts").as_uri())
-        self.context = memo.Context(self.experiment, "none", "memo", "cpu", 1, {"profile": "memo"})
+        self.experiment = self.client.create_experiment(f"factloop-{profile}", artifact_location=(folder / "artifacts").as_uri())
+        self.context = memo.Context(self.experiment, "none", profile, "cpu", 1, {"profile": profile})
 
     def step(self, config: dict[str, Any], inputs: dict[str, Path], out: Path, **_: Any) -> dict[str, Any]:
         self.ran += 1
@@ -52,7 +52,7 @@ class Memo:
         return list(self.client.search_runs([self.experiment]))
 
     def versions(self) -> list[str]:
-        return [str(version.version) for version in self.client.search_model_versions(f"name = '{NAME}'")]
+        return [str(version.version) for version in self.client.search_model_versions(f"name = '{self.context.profile}-base'")]
 
     def aliases(self) -> dict[str, str]:
         return {alias: str(version) for model in self.client.search_registered_models() for alias, version in model.aliases.items()}
@@ -253,10 +253,18 @@ def test_never_two_dvc_at_once(repository: Path, monkeypatch: pytest.MonkeyPatch
         data.reproduce.fn(load_profile("fault"))
 
 
-def test_a_curve_is_not_logged_twice(one: Memo) -> None:
+def test_a_curve_is_not_logged_twice(one: Memo, tmp_path: Path) -> None:
     run_id = one.client.create_run(one.experiment).info.run_id
     for _ in range(2):  # the second as a run does that goes on from a checkpoint
-        progress = record.RunProgress("base", one.client, run_id)
-        progress.log({"loss": 1.0}, 1)
-        progress.log({"loss": 0.5}, 2)
+        logs = progress.RunProgress("base", one.client, run_id, tmp_path / progress.SPOOL)
+        logs.log({"loss": 1.0}, 1)
+        logs.log({"loss": 0.5}, 2)
     assert [(p.step, p.value) for p in one.client.get_metric_history(run_id, "train/loss")] == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_point_whose_keeping_a_kill_cut_off_spoils_none_after_it(one: Memo, tmp_path: Path) -> None:
+    run_id = one.client.create_run(one.experiment).info.run_id
+    (tmp_path / progress.SPOOL).write_text('\n{"key": "train/loss", "value": 1.0, "timestamp": 1, "step": 1}\n{"key": "train/lo')
+    progress.RunProgress("base", one.client, run_id, tmp_path / progress.SPOOL).log({"loss": 0.5}, 2)
+    assert [(p.step, p.value) for p in one.client.get_metric_history(run_id, "train/loss")] == [(1, 1.0), (2, 0.5)]
+    assert not (tmp_path / progress.SPOOL).exists()

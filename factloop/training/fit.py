@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from ..faults import kill_point
 from ..settings import TrainingSettings
 from .checkpoints import load_checkpoint, save_checkpoint
+from .grace import asked_to_end
 
 Example = TypeVar("Example")
 
@@ -142,42 +144,47 @@ def fit(
     device = next(model.parameters()).device.type
     bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step")
     started = time.perf_counter()
-    for step in range(first + 1, settings.steps + 1):
-        warm = min(1.0, step / max(1, settings.warmup))
-        fall = 1 - (1 - settings.final_rate) * step / settings.steps
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate * warm * fall
-        batch = next(stream)
-        model.zero_grad(set_to_none=True)
-        for part in filter(None, (batch[offset :: settings.parts] for offset in range(settings.parts))):
-            with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
-                values = loss([examples[index] for index in part])
-            share = len(part) / len(batch)
-            (share * values["loss"]).backward()
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + share * float(value.detach())
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + float(norm)
-        for optimizer in optimizers:
-            optimizer.step()
-        bar.update()
-        if step % every == 0 or step == settings.steps:
-            count = (step - 1) % every + 1
-            means = {name: total / count for name, total in sums.items()}
-            if not math.isfinite(means["loss"]):
-                raise TrainingDiverged(
-                    f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; "
-                    f"lower the learning rate ({settings.learning_rate})"
-                )
-            curve.append({"step": step, **means})
-            sums = {}
-            bar.set_postfix(loss=f"{means['loss']:.3f}")
-            watch(step, means)
-            progress.log(means, step)
-        if step % settings.checkpoint_every == 0 and step < settings.steps:
-            save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
-        kill_point("training:step", f"{progress.name}:{step}")
+    with asked_to_end() as asked:
+        for step in range(first + 1, settings.steps + 1):
+            warm = min(1.0, step / max(1, settings.warmup))
+            fall = 1 - (1 - settings.final_rate) * step / settings.steps
+            groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate * warm * fall
+            batch = next(stream)
+            model.zero_grad(set_to_none=True)
+            for part in filter(None, (batch[offset :: settings.parts] for offset in range(settings.parts))):
+                with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+                    values = loss([examples[index] for index in part])
+                share = len(part) / len(batch)
+                (share * values["loss"]).backward()
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + share * float(value.detach())
+            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + float(norm)
+            for optimizer in optimizers:
+                optimizer.step()
+            bar.update()
+            if step % every == 0 or step == settings.steps:
+                count = (step - 1) % every + 1
+                means = {name: total / count for name, total in sums.items()}
+                if not math.isfinite(means["loss"]):
+                    raise TrainingDiverged(
+                        f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; "
+                        f"lower the learning rate ({settings.learning_rate})"
+                    )
+                curve.append({"step": step, **means})
+                sums = {}
+                bar.set_postfix(loss=f"{means['loss']:.3f}")
+                watch(step, means)
+                progress.log(means, step)
+            ends = step < settings.steps and asked()
+            if ends or (step < settings.steps and step % settings.checkpoint_every == 0):
+                save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
+            if ends:
+                print(f"{progress.name}: asked to end; kept as it is after step {step} of {settings.steps}", flush=True)
+                raise SystemExit(128 + signal.SIGTERM)
+            kill_point("training:step", f"{progress.name}:{step}")
     bar.close()
     model.eval()
     progress.log({"steps_per_second": (settings.steps - first) / max(1e-9, time.perf_counter() - started)}, settings.steps)

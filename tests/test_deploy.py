@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 import yaml
 from prefect.client.schemas.objects import FlowRun
+from prefect.server.schemas.actions import validate_base_job_template
 from prefect.workers.base import BaseJobConfiguration
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
@@ -87,6 +88,7 @@ def test_prefect_makes_a_job_of_each_template(
     for name, value in worker.items():
         monkeypatch.setenv(name, value)
     template = json.loads((DEPLOY / f"{kind}-job.json").read_text())
+    validate_base_job_template(template)  # as the server does
     job: Any = asyncio.run(configuration.from_template_and_values(base_job_template=template, values={"image": "registry/factloop:1"}))
     job.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="nightly"))
     assert "{{" not in json.dumps(job.model_dump(mode="json"))

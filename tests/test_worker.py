@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from flows.ui import end
 from tests.conftest import Clone, Undisturbed
 
 pytestmark = pytest.mark.flow
@@ -21,9 +21,10 @@ def worker(undisturbed: Undisturbed, prefect_server: str) -> Iterator[Clone]:
     clone = undisturbed.clone
     log = (clone.folder / ".factloop" / "worker.log").open("w")
     environment = clone.environment(PREFECT_API_URL=prefect_server)
-    with subprocess.Popen([sys.executable, "-m", "flows.worker"], cwd=clone.folder, env=environment, stdout=log, stderr=log) as process:
-        yield clone
-        process.send_signal(signal.SIGINT)
+    command = [sys.executable, "-m", "flows.worker"]
+    process = subprocess.Popen(command, cwd=clone.folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    yield clone
+    end([process])  # Prefect's worker does not always heed one signal alone
 
 
 def state(clone: Clone, server: str, verb: str, *arguments: str) -> tuple[str, str]:

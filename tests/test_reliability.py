@@ -37,6 +37,7 @@ class Trained(Memo):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, folder.name)
+        self.work = folder / "state" / "work"
         self.events: dict[int, Callable[[], None]] = {}
 
     def step(self, config: dict[str, Any], inputs: dict[str, Path], out: Path, **given: Any) -> dict[str, Any]:
@@ -267,11 +268,11 @@ with told("retrain"):
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes) as process:
         until = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < until and not list(near.folder.glob("state/work/*/checkpoints/step-*")):
+        while process.poll() is None and time.monotonic() < until and not list(near.work.glob("*/checkpoints/step-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
-    (kept,) = near.folder.glob("state/work/*/checkpoints/step-*")
+    (kept,) = near.work.glob("*/checkpoints/step-*")
     step = int(kept.name.partition("-")[2])
     assert f"base: asked to end; kept as it is after step {step} of {STEPS}" in out, out + err
     assert process.returncode == 128 + signal.SIGTERM
@@ -323,7 +324,7 @@ def test_a_disk_without_room_is_told_and_with_room_it_goes_on(
     kill("training:step@base:7")
     near.killed()
     kill("")
-    (work,) = near.folder.glob("state/work/*")
+    (work,) = near.work.iterdir()
     (work / progress.SPOOL).symlink_to("/dev/full")
     with pytest.raises(Told) as left, told("retrain"):
         near.once()

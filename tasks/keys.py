@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from factloop.hardware import multiplies_bf16
+
 from .environment import ROOT
 
 PACKAGES = ("factloop", "tasks", "flows")
@@ -84,6 +86,10 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in SHAPING_LIBRARIES}
 
 
+def _asks_bf16(config: Mapping[str, Any]) -> bool:
+    return any(value is True if name == "bf16" else isinstance(value, Mapping) and _asks_bf16(value) for name, value in config.items())
+
+
 def run_key(step: str, config: Mapping[str, Any], inputs: Mapping[str, str], device: str) -> dict[str, Any]:
     """The parts of a step's key and the key itself, under `key`.
 
@@ -95,7 +101,7 @@ def run_key(step: str, config: Mapping[str, Any], inputs: Mapping[str, str], dev
         "config": dict(config),
         "inputs": dict(inputs),
         "code": code_digest(step.partition(":")[0]),
-        "device": f"{device.split(':')[0]} float32",
+        "device": f"{device.split(':')[0]} {'bfloat16' if _asks_bf16(config) and multiplies_bf16(device) else 'float32'}",
         "libraries": library_versions(),
     }
     return {"key": digest(parts)} | parts

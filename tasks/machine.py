@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
-CPUINFO = Path("/proc/cpuinfo")
+from factloop.hardware import CPUINFO
 
 
 def machine() -> dict[str, str]:

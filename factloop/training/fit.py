@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..faults import kill_point
+from ..hardware import multiplies_bf16
 from ..settings import TrainingSettings
 from .checkpoints import load_checkpoint, save_checkpoint
 from .grace import asked_to_end
+from .muon import Muon
 
 Example = TypeVar("Example")
 
@@ -70,7 +72,7 @@ def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.
     rest = [p for _, p in named if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=0.01, fused=True)]
     if matrices:
-        optimizers.append(torch.optim.Muon(matrices, lr=settings.muon, weight_decay=0.01))
+        optimizers.append(Muon(matrices, lr=settings.muon, weight_decay=0.01))
     return optimizers
 
 
@@ -142,6 +144,9 @@ def fit(
         next(stream)
     model.train()
     device = next(model.parameters()).device.type
+    bf16 = settings.bf16 and multiplies_bf16(device)
+    if settings.bf16 > bf16:
+        print(f"{progress.name}: in float32, since this processor has no instructions for bfloat16", flush=True)
     bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step")
     started = time.perf_counter()
     with asked_to_end() as asked:
@@ -154,7 +159,7 @@ def fit(
             batch = next(stream)
             model.zero_grad(set_to_none=True)
             for part in filter(None, (batch[offset :: settings.parts] for offset in range(settings.parts))):
-                with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+                with torch.autocast(device, torch.bfloat16, enabled=bf16):
                     values = loss([examples[index] for index in part])
                 share = len(part) / len(batch)
                 (share * values["loss"]).backward()

@@ -55,11 +55,16 @@ def test_each_part_of_a_key_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         run_key(pretrain, {"seed": 1}, {"data": "b"}, "cpu"),
         run_key(pretrain, {"seed": 1}, {"data": "a"}, "cuda:0"),
     ]
+    trained = {"contrast": {"training": {"bf16": True}}}
+    for hardware in (True, False):
+        monkeypatch.setattr(keys, "multiplies_bf16", lambda device, hardware=hardware: hardware)
+        others.append(run_key(pretrain, trained, {"data": "a"}, "cpu"))
+        assert others[-1]["device"] == ("cpu bfloat16" if hardware else "cpu float32")
     monkeypatch.setattr(keys, "code_digest", lambda module: f"{module}, edited")
     others.append(run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu"))
     monkeypatch.setattr(keys, "library_versions", lambda: {"torch": "3"})
     others.append(run_key(pretrain, {"seed": 1}, {"data": "a"}, "cpu"))
-    assert len({key, *(other["key"] for other in others)}) == 7
+    assert len({key, *(other["key"] for other in others)}) == 9
 
 
 def test_every_step_reaches_the_code_that_shapes_it() -> None:

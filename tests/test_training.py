@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,17 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from factloop import hardware
 from factloop.base import from_encoder, from_scratch
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import Network, TrainingSettings, Window
 from factloop.training import TrainingDiverged, fit
 from factloop.training.checkpoints import load_checkpoint, save_checkpoint
 from factloop.training.fit import batches, make_optimizers
+from factloop.training.muon import Muon
 from factloop.training.pairs import train_pairs
+
+FIT = sys.modules["factloop.training.fit"]  # the package has a function of that name
 
 TEXTS = [f"Mara Velling wrote book number {n} in {1960 + n}. Jonas Falk did not." for n in range(40)]
 PAIRS = [([text], [text.split(". ")[0] + "."]) for text in TEXTS]
@@ -56,7 +61,10 @@ def weights(model: Seq2Seq) -> dict[str, torch.Tensor]:
 @pytest.mark.invariant
 @pytest.mark.parametrize(("muon", "bf16"), [(0.0, False), (0.01, False), (0.0, True)])
 @pytest.mark.parametrize("killed_after", [4, 7, 10])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, muon: float, bf16: bool, killed_after: int) -> None:
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon: float, bf16: bool, killed_after: int
+) -> None:
+    monkeypatch.setattr(FIT, "multiplies_bf16", lambda device: True)  # if slowly
     settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, checkpoint_every=3, muon=muon, bf16=bf16)
     whole, parts = tiny(), tiny()
     curve = train_pairs(whole, PAIRS, settings, 1, tmp_path / "whole", Quiet())
@@ -90,14 +98,47 @@ def test_gradients_of_states_that_several_targets_share_are_the_same_every_time(
     assert len(seen) == 1 and torch.are_deterministic_algorithms_enabled()
 
 
-def test_bf16_is_close_to_float32_and_not_the_same(tmp_path: Path) -> None:
+def test_bf16_is_close_to_float32_and_float32_where_the_machine_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = []
-    for bf16 in (False, True):
+    for bf16, fast in ((False, True), (True, True), (True, False)):
+        monkeypatch.setattr(FIT, "multiplies_bf16", lambda device, fast=fast: fast)
         settings = TrainingSettings(steps=10, batch_size=8, learning_rate=1e-3, warmup=2, bf16=bf16)
         model = tiny()
-        losses.append(train_pairs(model, PAIRS, settings, 1, tmp_path / str(bf16), Quiet())[-1]["loss"])
+        losses.append(train_pairs(model, PAIRS, settings, 1, tmp_path / f"{bf16}-{fast}", Quiet())[-1]["loss"])
         assert {value.dtype for value in weights(model).values()} == {torch.float32}
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[2] == losses[0]
+
+
+def test_hardware_for_bf16_is_read_from_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (text, has) in enumerate([
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16 fma\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("model name\t: the bf16 one\nflags\t\t: fpu avx2 avx512f\n", False),
+    ]):  # fmt: skip
+        (tmp_path / str(number)).write_text(text)
+        monkeypatch.setattr(hardware, "CPUINFO", tmp_path / str(number))
+        assert hardware.multiplies_bf16.__wrapped__("cpu") is has
+        assert hardware.multiplies_bf16.__wrapped__("cuda:0")
+
+
+@pytest.mark.invariant
+def test_muon_is_that_of_torch_but_for_its_rounding() -> None:
+    ends = []
+    for kind in (Muon, torch.optim.Muon):
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in [(24, 24), (24, 24), (24, 60), (60, 24)]]
+        optimizer = kind(parameters, lr=0.02, weight_decay=0.1)
+        for _ in range(20):
+            for parameter in parameters[:-1]:  # the last has no gradient
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        ends.append([parameter.detach() for parameter in parameters])
+    torch.manual_seed(0)
+    start = torch.randn(24, 24)
+    assert (ends[0][0] - start).abs().max() > 0.1
+    for one, other in zip(*ends, strict=True):
+        assert torch.allclose(one, other, atol=2e-3)
 
 
 @pytest.mark.invariant

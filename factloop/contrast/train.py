@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from ..seq2seq import Segments, Seq2Seq
 from ..settings import ContrastSettings
 from ..training import Progress, TrainingDiverged, fit, likelihood
-from ..training.pairs import Pair
+from ..training.pairs import Pair, size
 
 Coded = tuple[list[int], list[int]]
+Other = TypeVar("Other")
 Edit = tuple[Segments, Segments, Segments]
 """Source, right text, wrong text."""
 
@@ -65,6 +67,15 @@ def parted(seq2seq: Seq2Seq, ways: Sequence[Fork]) -> Tensor:
     return nn.functional.softplus(logits[at, target[at, place]] - logits[at, right]).mean()
 
 
+def beside(positives: Sequence[Coded], others: Sequence[Other], key: Callable[[Other], tuple[int, int]]) -> list[Other]:
+    """One of `others` for each of `positives`, which are sorted by size: that of like rank by size, so that batches have little padding.
+
+    Of more others than positives the first are taken; of fewer each is taken several times.
+    """
+    ranked = sorted(others[: len(positives)], key=key)
+    return [ranked[place * len(ranked) // len(positives)] for place in range(len(positives))]
+
+
 def train_contrast(
     seq2seq: Seq2Seq,
     positives: Sequence[Pair],
@@ -75,7 +86,7 @@ def train_contrast(
     checkpoints: Path,
     progress: Progress,
 ) -> list[dict[str, float]]:
-    """Train `seq2seq` in place; each example is a pair of S+ with the next pair of S- and the next edit.
+    """Train `seq2seq` in place; each example is a pair of S+ with a pair of S- and an edit of about its size.
 
     The loss of an edit is -log of the share that the right token has of the probability of right and wrong, at the
     place where the two texts part and nowhere else.
@@ -93,11 +104,11 @@ def train_contrast(
             f"edit_weight is {settings.edit_weight}, but no candidate has an edit: "
             f"choose by an aggregate of QUALS, sample more, or lower doubt ({settings.doubt})"
         )
-    order = torch.randperm(len(parting), generator=torch.Generator().manual_seed(seed)).tolist()
-    examples = [
-        (pair, sides[1][index % len(sides[1])] if settings.negative_weight else None, parting[order[index % len(order)]] if order else None)
-        for index, pair in enumerate(sides[0])
-    ]
+    positive = sorted(sides[0], key=lambda pair: size(*pair))
+    negative = beside(positive, sides[1], lambda pair: size(*pair)) if settings.negative_weight else None
+    edited = beside(positive, parting, lambda fork: size(fork.source, fork.target)) if parting else None
+    nothing = [None] * len(positive)
+    examples = list(zip(positive, negative or nothing, edited or nothing, strict=True))
     first: list[float] = []
 
     def on(pairs: list[tuple[list[int], list[int]]], objective: Callable[[Tensor, Tensor, int], Tensor]) -> tuple[Tensor, int]:
@@ -130,5 +141,5 @@ def train_contrast(
                 f"({settings.training.learning_rate})"
             )
 
-    lengths = [len(pair[0]) + len(pair[1]) for pair, _, _ in examples]
-    return fit(seq2seq.model, loss, examples, lengths, settings.training, seed, checkpoints, progress, watch)
+    sizes = [size(*pair) for pair, _, _ in examples]
+    return fit(seq2seq.model, loss, examples, sizes, settings.training, seed, checkpoints, progress, watch)

@@ -19,8 +19,13 @@ from ..settings import TrainingSettings
 from .checkpoints import load_checkpoint, save_checkpoint
 from .grace import asked_to_end
 from .muon import Muon
+from .processes import add_up, count, join, rank, say, wait
 
 Example = TypeVar("Example")
+Loss = Callable[[list[Example]], dict[str, Tensor]]
+"""A batch of examples to named scalars, of which `loss` is minimised."""
+Lengths = Sequence[int] | Sequence[tuple[int, int]]
+"""Of each example, what sorts it among those of like size."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -42,7 +47,7 @@ def likelihood(logits: Tensor, target: Tensor, pad: int, smoothing: float = 0.0)
     )
 
 
-def batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
+def batches(lengths: Lengths, batch_size: int, seed: int) -> Iterator[list[int]]:
     """Endless batches of indices, by epochs, of similar length to spare padding.
 
     Examples are shuffled, sorted by length within stretches of 32 batches, cut, and the
@@ -82,9 +87,6 @@ def _tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in state.items()}
-    tensors["random"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
     return tensors
 
 
@@ -99,16 +101,42 @@ def _restore(model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors:
                 _, _, index, name = key.split(".")
                 state.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    torch.set_rng_state(tensors["random"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _learn(
+    model: nn.Module, loss: Loss[Example], batch: list[Example], settings: TrainingSettings, seed: tuple[int, int], bf16: bool
+) -> dict[str, float]:
+    """Leave the gradients of a batch, of whose parts each process takes its own; returns the mean of each value over the batch.
+
+    What a part draws depends on `seed` (of the training, and the step) and its number alone: not on who takes it, nor on what was
+    drawn before a checkpoint.
+    """
+    device = next(model.parameters()).device.type
+    means: dict[str, Tensor] = {}
+    model.zero_grad(set_to_none=True)
+    for number in range(rank(), settings.parts, count()):
+        part = batch[number :: settings.parts]
+        if not part and means:
+            continue
+        torch.manual_seed((seed[0] * 1_000_003 + seed[1]) * 1009 + number)
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            values = loss(part or batch[:1])  # of weight 0, where there is none for this process: all must have the same values
+        share = len(part) / len(batch)
+        (share * values["loss"]).backward()
+        for name, value in values.items():
+            means[name] = means.get(name, torch.zeros(())) + share * value.detach().float()
+    if count() > 1:
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        add_up([*(parameter.grad for parameter in model.parameters() if parameter.grad is not None), *means.values()])
+    return {name: float(value) for name, value in means.items()}
 
 
 def fit(
     model: nn.Module,
-    loss: Callable[[list[Example]], dict[str, Tensor]],
+    loss: Loss[Example],
     examples: Sequence[Example],
-    lengths: Sequence[int],
+    lengths: Lengths,
     settings: TrainingSettings,
     seed: int,
     checkpoints: Path,
@@ -117,13 +145,15 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `model` and return its curve, one entry per logged stretch of steps.
 
-    `loss` maps a batch of examples to named scalars, of which `loss` is minimised. A newest
-    complete checkpoint under `checkpoints` is gone on from, with the same result, bit for bit
+    A newest complete checkpoint under `checkpoints` is gone on from, with the same result, bit for bit
     on a CPU, as without the interruption. `watch` sees each entry and may raise
-    `TrainingDiverged`. The learning rate warms up while it falls linearly to `final_rate`.
+    `TrainingDiverged`. The learning rate warms up while it falls linearly to `final_rate`. Of several processes
+    (`processes.py`) each calls this with the same arguments; the first writes checkpoints and reports.
     """
     settings = settings.over(len(examples))
-    torch.manual_seed(seed)
+    if settings.parts % count():
+        raise ValueError(f"{count()} processes share a batch's parts, and parts is {settings.parts}: set it to a multiple")
+    join(next(model.parameters()).device.type)
     # Even on a CPU the gradient of `states[index]` else adds up in the order in which threads come by.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -138,16 +168,15 @@ def fit(
         first, tensors, facts = found
         _restore(model, optimizers, tensors)
         curve, sums = facts["curve"], facts["sums"]
-        print(f"{progress.name}: goes on from step {first} of {settings.steps}", flush=True)
+        say(f"{progress.name}: goes on from step {first} of {settings.steps}")
     stream = batches(lengths, settings.batch_size, seed)
     for _ in range(first):
         next(stream)
     model.train()
-    device = next(model.parameters()).device.type
-    bf16 = settings.bf16 and multiplies_bf16(device)
+    bf16 = settings.bf16 and multiplies_bf16(next(model.parameters()).device.type)
     if settings.bf16 > bf16:
-        print(f"{progress.name}: in float32, since this processor has no instructions for bfloat16", flush=True)
-    bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step")
+        say(f"{progress.name}: in float32, since this processor has no instructions for bfloat16")
+    bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step", disable=rank() > 0)
     started = time.perf_counter()
     with asked_to_end() as asked:
         for step in range(first + 1, settings.steps + 1):
@@ -157,37 +186,33 @@ def fit(
             for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate * warm * fall
             batch = next(stream)
-            model.zero_grad(set_to_none=True)
-            for part in filter(None, (batch[offset :: settings.parts] for offset in range(settings.parts))):
-                with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    values = loss([examples[index] for index in part])
-                share = len(part) / len(batch)
-                (share * values["loss"]).backward()
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + share * float(value.detach())
+            for name, value in _learn(model, loss, [examples[index] for index in batch], settings, (seed, step), bf16).items():
+                sums[name] = sums.get(name, 0.0) + value
+            if not math.isfinite(sums["loss"]):
+                raise TrainingDiverged(
+                    f"{progress.name}: the loss is {sums['loss']} at step {step} of {settings.steps}; "
+                    f"lower the learning rate ({settings.learning_rate})"
+                )
             norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + float(norm)
             for optimizer in optimizers:
                 optimizer.step()
             bar.update()
             if step % every == 0 or step == settings.steps:
-                count = (step - 1) % every + 1
-                means = {name: total / count for name, total in sums.items()}
-                if not math.isfinite(means["loss"]):
-                    raise TrainingDiverged(
-                        f"{progress.name}: the loss is {means['loss']} at step {step} of {settings.steps}; "
-                        f"lower the learning rate ({settings.learning_rate})"
-                    )
+                since = (step - 1) % every + 1
+                means = {name: total / since for name, total in sums.items()}
                 curve.append({"step": step, **means})
                 sums = {}
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
                 watch(step, means)
                 progress.log(means, step)
-            ends = step < settings.steps and asked()
-            if ends or (step < settings.steps and step % settings.checkpoint_every == 0):
-                save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
-            if ends:
-                print(f"{progress.name}: asked to end; kept as it is after step {step} of {settings.steps}", flush=True)
+            add_up([ends := torch.tensor(float(asked()))])
+            if step < settings.steps and (ends or step % settings.checkpoint_every == 0):
+                if rank() == 0:
+                    save_checkpoint(checkpoints, step, _tensors(model, optimizers), {"curve": curve, "sums": sums})
+                wait()
+            if ends and step < settings.steps:
+                say(f"{progress.name}: asked to end; kept as it is after step {step} of {settings.steps}")
                 raise SystemExit(128 + signal.SIGTERM)
             kill_point("training:step", f"{progress.name}:{step}")
     bar.close()

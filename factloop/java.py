@@ -31,6 +31,11 @@ def java() -> str:
     return str(JAVA)
 
 
+def check() -> None:
+    """Raise JavaFailed where Java does not start: asked before what takes long, and not when it is needed at its end."""
+    run("Java", ["-version"], "")
+
+
 def run(program: str, arguments: Sequence[str], text: str) -> str:
     """What a program prints when it is given `text`."""
     command = [java(), *ENCODING, *arguments]

@@ -16,6 +16,7 @@ from pathlib import Path
 from prefect import flow
 from rich.table import Table
 
+from factloop import java
 from flows.train_judges import ready_judges
 from tasks import base, parent, summarizer
 from tasks.ablate import Cell, Found, evaluate_arm, record_ablation, train_arm
@@ -96,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ProfileError(f"--seeds {' '.join(map(str, options.seeds))}: each once, none below 0")
         profile, grid = load_profile(options.profile, options.set), load_grid(options.grid)
         arms = arm_profiles(profile, options.set, grid)
+        java.check()
         with lease(f"ablate-{profile.name}"), prefect_api():
             found = ablate(profile, grid, arms, options.seeds)
             show(grid, options.seeds, *found)

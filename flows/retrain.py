@@ -15,6 +15,7 @@ import sys
 
 from prefect import flow
 
+from factloop import java
 from flows.train_judges import JUDGE_METRICS, ready_judges
 from tasks import base, gate, parent, summarizer, table_qa
 from tasks.calibrate import gists
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     with told("retrain"):
         profile = load_profile(options.profile, options.set)
         check_gates(profile)
+        java.check()
         with lease(f"retrain-{profile.name}"), prefect_api():
             show(retrain(profile))
     return 0

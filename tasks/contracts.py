@@ -139,8 +139,8 @@ def check(suite: str, rows: list[dict[str, Any]], source: Path | str, profile: s
             broken |= {int(index): f"{column}: {rule.type} {_limits(rule.kwargs)}".rstrip() for index in of_rows}
             continue
         sample = result.result.get("partial_unexpected_list") or result.exception_info or result.result
-        numbers = [index + 1 for index in result.result.get("partial_unexpected_index_list") or []]
-        failed.append(f"  {column}: {rule.type}: {str(sample)[:300]}{f' (rows {numbers})' if numbers else ''}")
+        at = [f"row {index + 1}: {rows[index].get('id')}" for index in result.result.get("partial_unexpected_index_list") or []]
+        failed.append(f"  {column}: {rule.type}: {str(sample)[:300]} ({', '.join(at)})".removesuffix(" ()"))
     if failed:
         raise ContractBroken(
             f"{source}: broke {len(failed)} of {len(expectations)} rules of {suite!r} (data/contracts.yaml):\n" + "\n".join(failed)

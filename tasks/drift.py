@@ -12,7 +12,7 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 from prefect import task
 
-from factloop.corpora.own import csv_rows
+from factloop.corpora.csv_files import csv_rows
 from factloop.corpora.rows import BadRow, Row, read_rows
 from factloop.drift import Drift, Part, TooFew, document_drift, holm_alarm, score_drift, table_drift
 from factloop.faults import kill_point

@@ -84,6 +84,18 @@ def test_data_damaged_with_its_only_copy_is_refused_before_anything_trains_on_it
     assert data_digests(clone.folder, "fault") == undisturbed.outcome["data"]
 
 
+def test_a_data_stage_that_fails_leaves_what_was_there(undisturbed: Undisturbed, prefect_server: str) -> None:
+    contracts = undisturbed.clone.folder / "data" / "contracts.yaml"
+    whole = contracts.read_text()
+    contracts.write_text(whole.replace("{column: asked, min_value: 1}", "{column: asked, min_value: 99}"))
+    refused = undisturbed.clone.retrain("fault", PREFECT_API_URL=prefect_server)
+    assert refused.returncode == 2 and "broke 1 of 5 rules of 'questions'" in refused.stderr
+    assert data_digests(undisturbed.clone.folder, "fault") == undisturbed.outcome["data"]
+    contracts.write_text(whole)
+    again = undisturbed.clone.retrain("fault", PREFECT_API_URL=prefect_server)
+    assert again.returncode == 0 and "nothing changed" in again.stdout
+
+
 def test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again(undisturbed: Undisturbed, prefect_server: str) -> None:
     told = []
     for _ in range(2):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow
 from tasks import contracts, stages
 from tasks.keys import file_digest
-from tasks.profiles import Profile, WorldData, load_profile
+from tasks.profiles import Profile, ProfileError, WorldData, load_profile
 from tasks.sources import SourceError
 
 pytestmark = pytest.mark.unit
@@ -151,9 +153,10 @@ def with_third(row: str | bytes) -> bytes:
         ({"documents": with_third(json.dumps(document(2, document="nul \0 here")))}, "documents: row 3: field 'document' has a NUL"),
         ({"documents": with_third(ROWS[2].encode()[:9] + b"\0" + ROWS[2].encode()[9:])}, "documents: row 3: has a NUL character"),
         ({"documents": with_third(json.dumps(document(2, id="1")))}, "id: expect_column_values_to_be_unique.*'documents/1'"),
-        ({"documents": with_third(json.dumps(document(2, document="word " * 400_000)))}, "longest_text: .*rows \\[\\d+\\]"),
+        ({"documents": with_third(json.dumps(document(2, document="word " * 400_000)))}, "longest_text: .*\\(row \\d+: documents/2\\)"),
         ({"documents": with_third(json.dumps(document(2, summary="?!...?!")))}, "summary: expect_column_values_to_match_regex"),
-        ({"documents": b""}, "documents.jsonl: no rows at all"),
+        ({"documents": b""}, "documents: no rows at all"),
+        ({"judged": b"[]"}, "judged: no rows at all"),
         ({"squad": b"{}"}, "squad: row 1: not SQuAD v1.1 .KeyError"),
         ({"squad": b'{"data": [{"paragraphs": [{"context": "c"}]}]}'}, "squad: row 1: not of this format .KeyError: 'qas'"),
         ({"fetaqa": json.dumps(table_question(1) | {"table_array": [["a", "b"], ["c"]]}).encode()}, "fetaqa: row 1: .*widths \\[1, 2\\]"),
@@ -168,6 +171,17 @@ def test_bad_input_is_named_and_leaves_no_trace(toy: Toy, tmp_path: Path, files:
             stages.run(stage, profile)
     assert made(tmp_path) <= {"ingested"}  # what the stage before it had ended; nothing of its own
     assert not list(tmp_path.rglob("*.unfinished"))
+
+
+def test_a_csv_file_has_fields_of_any_length_and_a_bad_row_is_named_by_its_line(tmp_path: Path) -> None:
+    path, header, long = tmp_path / "notes.csv", "ID,dialogue,section_text\r\n", sentence(1, 30) * 2000
+    path.write_text(f'\ufeff{header}1,"{long}\r\nand more",Mara won.\r\n')
+    (row,) = read(path, FORMATS["mts-dialog"])
+    assert len(long) > 200_000 and row["document"].endswith("and more")
+    for bad, says in (('3,a,"b', "row 4: not CSV"), ("3,a", "row 4: 2 fields where the header has 3")):
+        path.write_text(f'{header}1,"two\r\nlines",b\r\n{bad}')
+        with pytest.raises(BadRow, match=says):
+            list(read(path, FORMATS["mts-dialog"]))
 
 
 def test_a_failed_stage_overwrites_nothing(toy: Toy, tmp_path: Path) -> None:
@@ -278,15 +292,49 @@ def test_whatever_the_bytes_a_reader_gives_rows_or_says_what_is_wrong(name: str,
     holds()
 
 
-@settings(deadline=None)
-@given(st.text(max_size=60))
-def test_any_override_is_taken_or_refused_with_a_reason(text: str) -> None:
-    from tasks.profiles import ProfileError
+def fields(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from fields(value, f"{prefix}{name}.")
 
+
+FAULT = yaml.safe_load((Path(__file__).parent.parent / "configs" / "fault.yaml").read_text())
+FIELDS = sorted(name for name in fields(FAULT) if not name.startswith("data")) + ["summarizer.scores", "judges.quals.nothing"]
+WRITTEN = VALUES.map(json.dumps) | st.sampled_from(
+    ["-1", "0", "1e400", ".nan", "null", "[]", "{}", "2001-02-30", "!!python/none", "&a [*a]"]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(max_size=60) | st.tuples(st.sampled_from(FIELDS), WRITTEN).map("=".join))
+def test_any_override_is_taken_or_refused_with_a_reason(text: str) -> None:
     try:
         load_profile("fault", [text])
     except ProfileError as error:
         assert len(str(error)) > 10
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(sorted(fields(FAULT))), VALUES, st.sampled_from(["set", "drop", "add"]))
+def test_any_profile_file_is_taken_or_refused_with_a_reason(path: str, value: Any, how: str) -> None:
+    config = copy.deepcopy(FAULT)
+    *above, last = path.split(".")
+    level = config
+    for name in above:
+        level = level[name]
+    if how == "drop":
+        del level[last]
+    else:
+        level[last if how == "set" else f"{last}s"] = value
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "fuzz.yaml").write_text(yaml.safe_dump(config))
+        try:
+            load_profile("fuzz", folder=Path(folder))
+            assert how != "add"
+        except ProfileError as error:
+            assert "fuzz.yaml" in str(error)
+            assert how != "add" or f"{path}s: " in str(error) or f"{last}s: " in str(error)
 
 
 def test_the_tables_of_the_world_that_are_asked_about_are_not_taken_for_those_that_are_mined() -> None:

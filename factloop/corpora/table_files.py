@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from .own import clean_text, csv_lines, text_lines
+from .csv_files import csv_lines, text_lines
+from .own import clean_text
 from .rows import BadRow, Row, Rule, as_object, lines
 
 WIDEST, TALLEST = 200, 10_000

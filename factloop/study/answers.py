@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..corpora.own import csv_rows
+from ..corpora.csv_files import csv_rows
 from ..corpora.rows import BadRow, Row
 from .pairs import AXES, Sheet
 

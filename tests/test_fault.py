@@ -28,8 +28,8 @@ FIRST = (
     "stage:written@validate", "stage:ended@validate", "rows:half-written@mined.jsonl", "stage:ended@mine",
     "rows:written@summaries.train.jsonl", "stage:ended@split", "data:reproduced", "store:made",
     "experiment:created", "parent:created", "parent:described", "parent:opened",
-    "run:created@base", "run:parameters@base", "run:described@base",
-    "checkpoint:unsealed", "checkpoint:sealed", "checkpoint:renamed", "training:step@base:2",
+    "run:begun@base", "run:created@base", "run:parameters@base", "run:described@base",
+    "checkpoint:unsealed", "checkpoint:sealed", "checkpoint:renamed", "curve:kept@base", "curve:sent@base", "training:step@base:2",
     "step:ended@base", "record:measured@base", "model:logged@base", "model:named@base", "model:registered@base",
 )  # fmt: skip
 SECOND = (

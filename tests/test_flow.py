@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import Clone
 
@@ -155,6 +156,16 @@ def test_a_java_that_does_not_start_is_told_before_anything_is_made(clone: Clone
         result = clone.run("-m", f"flows.{verb}", "--profile", "fault", PYTHONPATH=str(tmp_path / "stub"))
         assert result.returncode == 2 and "/nowhere/java" in result.stderr and "pip install" in result.stderr
     assert not (clone.folder / "data" / "fault").exists() and not (clone.folder / ".factloop" / "mlflow.db").exists()
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do(clone: Clone) -> None:
+    path = clone.folder / "configs" / "fault.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["base"]["start"] = {"kind": "seq2seq", "checkpoint": "nobody/nothing", "window": {"source": 48, "target": 48}}
+    path.write_text(yaml.safe_dump(profile))
+    result = clone.retrain("fault", HF_ENDPOINT="http://127.0.0.1:1", HF_HOME=str(clone.folder / "hub"))
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "checkpoint nobody/nothing cannot be loaded" in result.stderr and "connect this machine to the network, or set" in result.stderr
 
 
 def test_broken_data_stops_before_anything_is_trained(clone: Clone) -> None:

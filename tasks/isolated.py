@@ -10,12 +10,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import mlflow
 
 from .environment import ROOT, prepare
+from .keys import flatten
 from .profiles import Isolation
 
 REPLY = "reply.json"
@@ -32,11 +35,13 @@ class StepFailed(RuntimeError):
     """A step's own process ended without a result, for a reason that a person can mend."""
 
 
-def load(step: str, threads: int) -> Callable[..., dict[str, Any]]:
-    """The function of a step, and torch with it."""
+def load(step: str, threads: int, rank: int = 0) -> Callable[..., dict[str, Any]]:
+    """The function of a step, and torch with it. Of several processes each has a GPU of its own."""
     import torch
 
     torch.set_num_threads(threads)
+    if rank and torch.cuda.is_available():
+        torch.cuda.set_device(rank)
     function: Callable[..., dict[str, Any]] = resolve_name(step)
     return function
 
@@ -61,7 +66,7 @@ def run_isolated(
         "inputs": {label: str(path) for label, path in inputs.items()}, "work": str(work),
     }  # fmt: skip
     for attempt in range(1, how.attempts + 1):
-        why = _try(request, work, how.timeout)
+        why = _try(request, work, how)
         if why is None:
             metrics: dict[str, Any] = json.loads((work / REPLY).read_text())["metrics"]
             return metrics
@@ -70,24 +75,32 @@ def run_isolated(
     raise StepFailed(f"{name}: {why}" + (f", {how.attempts} times" if how.attempts > 1 else ""))
 
 
-def _try(request: Mapping[str, Any], work: Path, timeout: float | None) -> str | None:
-    """None if a process made the step; else what became of it. What it raised of itself would come again, and is raised."""
+def _try(request: Mapping[str, Any], work: Path, how: Isolation) -> str | None:
+    """None if its processes made the step; else what became of them. What the step raised of itself would come again, and is raised."""
     (work / REPLY).unlink(missing_ok=True)
     command = [sys.executable, "-m", "tasks.isolated", str(os.getpid())]
     environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, text=True) as process:
+    with ExitStack() as all_ended:
+        processes = [
+            all_ended.enter_context(subprocess.Popen(command, cwd=ROOT, env=environment | own, stdin=subprocess.PIPE, text=True))
+            for own in _ranks(how.processes if trains(request["config"]) else 1)
+        ]
         try:
-            process.communicate(json.dumps(request), timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return f"not done after {timeout:.0f} s"
+            for process in processes:
+                assert process.stdin
+                with suppress(BrokenPipeError), process.stdin:
+                    json.dump(request, process.stdin)
+            code = _wait(processes, how.timeout)
         except BaseException:
-            process.terminate()
+            for process in processes:
+                process.terminate()
             raise
-    if process.returncode < 0:
-        return f"its process was ended by {signal.Signals(-process.returncode).name}, by a person or for want of memory"
+    if code is None:
+        return f"not done after {how.timeout:.0f} s"
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}, by a person or for want of memory"
     if not (work / REPLY).exists():
-        return f"its process ended with exit code {process.returncode}"
+        return f"its process ended with exit code {code}"
     reply = json.loads((work / REPLY).read_text())
     if "told" in reply:
         raise StepFailed(reply["told"])
@@ -96,28 +109,61 @@ def _try(request: Mapping[str, Any], work: Path, timeout: float | None) -> str |
     return None
 
 
+def trains(config: Mapping[str, Any]) -> bool:
+    """Whether a step is one that several processes can share."""
+    return any(name.rpartition(".")[2] == "learning_rate" for name in flatten(config))
+
+
+def _ranks(count: int) -> list[dict[str, str]]:
+    """What tells the processes of a training of each other, as `torchrun` does it."""
+    if count == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _wait(processes: Sequence[subprocess.Popen[str]], timeout: float | None) -> int | None:
+    """The exit code of all, or of the first that failed, after which the others, who would wait for it, are killed; None: out of time."""
+    until = time.monotonic() + (timeout or float("inf"))
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = next((code for code in codes if code), None)
+        if failed is None and None not in codes:
+            return 0
+        if failed is not None or time.monotonic() > until:
+            for process in processes:
+                process.kill()
+            return failed
+        time.sleep(0.05)
+
+
 def main() -> None:
     """What the process does: the step, with its curve logged as it grows."""
     end_with(int(sys.argv[1]))
     request = json.load(sys.stdin)
-    work = Path(request["work"])
-    shutil.rmtree(work / "out", ignore_errors=True)
-    (work / "out").mkdir(parents=True)
+    work, rank = Path(request["work"]), int(os.environ.get("RANK", 0))
+    out = work / (f"out-{rank}" if rank else "out")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     from mlflow.tracking import MlflowClient
 
     from .failures import said
-    from .progress import SPOOL, RunProgress
+    from .progress import SPOOL, RunProgress, Silent
 
-    progress = RunProgress(request["name"], MlflowClient(), request["run_id"], work / SPOOL)
+    progress = Silent(request["name"]) if rank else RunProgress(request["name"], MlflowClient(), request["run_id"], work / SPOOL)
     try:
-        run_step = load(request["step"], request["threads"])
+        run_step = load(request["step"], request["threads"], rank)
         metrics = run_step(
-            config=request["config"], inputs={label: Path(path) for label, path in request["inputs"].items()}, out=work / "out",
+            config=request["config"], inputs={label: Path(path) for label, path in request["inputs"].items()}, out=out,
             checkpoints=work / "checkpoints", progress=progress,
         )  # fmt: skip
         reply: dict[str, Any] = {"metrics": metrics}
     except Exception as error:
         reply = {"told": text} if (text := said(error)) else {"raised": traceback.format_exc()}
+    if rank:  # the first speaks for all
+        return
     scratch = work / f"{REPLY}.unfinished"
     scratch.write_text(json.dumps(reply))
     scratch.replace(work / REPLY)

@@ -86,8 +86,19 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in SHAPING_LIBRARIES}
 
 
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its names joined by dots."""
+    flat: dict[str, Any] = {}
+    for label, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{label}.")
+        else:
+            flat[f"{prefix}{label}"] = value
+    return flat
+
+
 def _asks_bf16(config: Mapping[str, Any]) -> bool:
-    return any(value is True if name == "bf16" else isinstance(value, Mapping) and _asks_bf16(value) for name, value in config.items())
+    return any(value is True and name.rpartition(".")[2] == "bf16" for name, value in flatten(config).items())
 
 
 def run_key(step: str, config: Mapping[str, Any], inputs: Mapping[str, str], device: str) -> dict[str, Any]:

@@ -23,11 +23,11 @@ from factloop.faults import kill_point
 
 from .data import Data
 from .environment import ROOT, STATE
-from .keys import code_digest, digest, library_versions
+from .keys import code_digest, digest, flatten, library_versions
 from .machine import machine
 from .memo import Context, Done, lease
 from .profiles import Profile
-from .record import as_dataset, flatten
+from .record import as_dataset
 from .tracking import begin, deleting, end, wait
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from

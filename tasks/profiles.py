@@ -174,6 +174,8 @@ class Isolation(Strict):
     """Seconds that one attempt may take."""
     attempts: Count = 2
     """Of a step whose process was killed or ran out of time; each goes on from the newest checkpoint."""
+    processes: Count = 1
+    """That share each training, one for each GPU; `parts` of its settings must be a multiple."""
 
 
 class Profile(Strict):

@@ -30,6 +30,16 @@ SPARING = 10  # times as long as that
 
 
 @dataclass
+class Silent:
+    """That of a process which shares a training that another reports."""
+
+    name: str
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        pass
+
+
+@dataclass
 class RunProgress:
     """Where a step reports to. Waiting for a server takes at most a tenth of a training's time."""
 

@@ -20,7 +20,7 @@ import mlflow
 from factloop.faults import kill_point
 
 from .environment import ROOT
-from .keys import digest, folder_digests
+from .keys import digest, flatten, folder_digests
 from .serving import Served, log_model, model_folder
 from .tracking import deleting
 
@@ -40,16 +40,6 @@ def describe(client: MlflowClient, run_id: str, name: str, parts: Mapping[str, A
     client.log_batch(run_id, params=[Param(label, str(value)[:6000]) for label, value in flat.items()])
     kill_point("run:parameters", name)
     client.log_dict(run_id, dict(parts), "key.json")
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for label, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{label}.")
-        else:
-            flat[f"{prefix}{label}"] = value
-    return flat
 
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:

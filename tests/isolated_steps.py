@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from factloop.training import Progress, TrainingDiverged
+from factloop.settings import TrainingSettings
+from factloop.training import Progress, TrainingDiverged, fit
+from factloop.training.processes import count, rank
 
 
 def goes(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -29,3 +31,18 @@ def goes(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints
     if config.get("broken"):
         raise KeyError("a defect")
     return {"attempt": attempt, "process": os.getpid(), "threads": torch.get_num_threads()}
+
+
+def shared(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
+    """A training of one number, which several processes may share; one of them may die."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+
+    def loss(batch: list[float]) -> dict[str, torch.Tensor]:
+        if config.get("dies") and rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"loss": (weight - torch.tensor(batch) - 0.1 * torch.randn(len(batch))).square().mean()}
+
+    settings = TrainingSettings(**config["training"])
+    fit(torch.nn.ParameterList([weight]), loss, [1.0, 2.0, 3.0, 4.0], [1, 1, 1, 1], settings, 0, checkpoints, progress)
+    (out / f"of-{rank()}").touch()
+    return {"weight": float(weight.detach()), "processes": count()}

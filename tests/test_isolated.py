@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tasks import memo
+from tasks import isolated, memo
 from tasks.isolated import StepFailed
 from tasks.profiles import Isolation
 from tests.conftest import ROOT
 from tests.test_memo import Memo, one  # noqa: F401
 
 pytestmark = pytest.mark.fault
-STEP = "tests.isolated_steps:goes"
+STEP, SHARED = "tests.isolated_steps:goes", "tests.isolated_steps:shared"
 
 
-def run(made: Memo, isolation: Isolation, **config: Any) -> memo.Done:
+def run(made: Memo, isolation: Isolation | None, step: str = STEP, **config: Any) -> memo.Done:
     data = made.folder / "data"
     data.write_text("seven")
     context = memo.Context(made.experiment, "none", "memo", "cpu", 1, {"profile": "memo"}, isolation)
-    return memo.once(context, "step", STEP, config, {"data": (str(data), "d")})
+    return memo.once(context, "step", step, config, {"data": (str(data), "d")})
 
 
 def test_a_step_runs_in_a_process_of_its_own_and_is_recorded_as_ever(one: Memo) -> None:  # noqa: F811
@@ -36,6 +36,26 @@ def test_a_step_runs_in_a_process_of_its_own_and_is_recorded_as_ever(one: Memo) 
     assert Path(done.path, "from-attempt-1").read_text() == "seven"
     assert [point.value for point in MlflowClient().get_metric_history(done.run_id, "train/loss")] == [1.0]
     assert run(one, Isolation(timeout=60)).run_id == done.run_id  # how it runs is no part of its key
+
+
+def test_several_processes_share_a_training_and_one_of_them_reports(one: Memo, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    training = {"steps": 6, "batch_size": 4, "learning_rate": 0.1, "warmup": 1, "parts": 2}
+    both = run(one, Isolation(processes=2, timeout=200), SHARED, training=training)
+    assert both.metrics["processes"] == 2 and [path.name for path in Path(both.path).iterdir()] == ["of-0"]
+    history = MlflowClient().get_metric_history(both.run_id, "train/loss")
+    assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
+    monkeypatch.setattr(memo, "load", isolated.load)
+    assert run(one, None, SHARED, training=training).run_id == both.run_id  # how it runs is no part of its key
+    alone = run(one, None, SHARED, training=training, again=True)
+    assert alone.metrics["processes"] == 1 and alone.metrics["weight"] == pytest.approx(both.metrics["weight"], abs=1e-6)
+
+
+def test_one_of_several_processes_that_dies_ends_the_others(one: Memo) -> None:  # noqa: F811
+    training = {"steps": 6, "batch_size": 4, "learning_rate": 0.1, "parts": 2}
+    with pytest.raises(StepFailed, match="step: its process was ended by SIGKILL"):
+        run(one, Isolation(processes=2, timeout=200, attempts=1), SHARED, training=training, dies=True)
+    with pytest.raises(RuntimeError, match="2 processes share a batch's parts, and parts is 1: set it to a multiple"):
+        run(one, Isolation(processes=2, timeout=200), SHARED, training=training | {"parts": 1})
 
 
 @pytest.mark.parametrize("trouble", [{"killed": 1}, {"sleeps": 1}])

@@ -1,7 +1,7 @@
 """Judges and methods on fresh worlds, each with documents, judges, models and seeds of its own.
 
     python -m benchmarks.worlds                          # worlds 201 to 205, two at a time with a thread each
-    python -m benchmarks.worlds --judges                 # those first; without, the methods follow
+    python -m benchmarks.worlds --judges                 # the judges that measure, and no more; without, all follows
     python -m benchmarks.worlds --worlds 301 302 303 --fill-in 0.9 --work ~/worlds
 
 In a clone of the last commit for each world `flows.train_judges` trains judges and examines them on planted errors, and
@@ -51,6 +51,12 @@ wanted = [r for r in runs if r.data.tags["step"].startswith(("evaluate-", "judge
 print(json.dumps([{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags},
                   {r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}]))
 """
+MEASURING = """
+from flows import train_judges
+train_judges.ROLES = ("gate",)
+raise SystemExit(train_judges.main(["--profile", "world"]))
+"""
+ALL = [["-m", "flows.train_judges", "--profile", "world"], ["-m", "flows.ablate", "--profile", "world", "--seeds", "1"]]
 Rows = list[dict[str, Any]]
 
 
@@ -64,11 +70,11 @@ def prepare(world: int, clone: Path, fill_in: float | None) -> None:
     path.write_text(yaml.safe_dump(profile))
 
 
-def run(clone: Path, flow: list[str]) -> tuple[dict[str, float], Rows, dict[str, Rows]]:
+def run(clone: Path, command: list[str]) -> tuple[dict[str, float], Rows, dict[str, Rows]]:
     """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
-        subprocess.run([sys.executable, "-m", *flow, "--profile", "world"], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
+        subprocess.run([sys.executable, *command], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
     told = subprocess.run([sys.executable, "-c", RUNS], cwd=clone, env=alone, capture_output=True, text=True, check=True)
     seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
     found = {step: list(read_rows(Path(path))) for step, path in files.items()}
@@ -108,7 +114,7 @@ def compared(arms: dict[int, dict[str, Rows]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, nargs="+", default=[201, 202, 203, 204, 205], metavar="SEED")
-    parser.add_argument("--judges", action="store_true", help="train and examine the judges, and no method")
+    parser.add_argument("--judges", action="store_true", help="train and examine the judges that measure, and no method")
     parser.add_argument("--fill-in", type=float, help="chance that a reference makes up a detail that its document leaves out")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
     options = parser.parse_args()
@@ -117,9 +123,9 @@ def main() -> None:
     folders = {world: options.work.resolve() / f"{world}{suffix}" for world in options.worlds}
     for world, folder in folders.items():
         prepare(world, folder, options.fill_in)
-    for flow in [["flows.train_judges"], *([] if options.judges else [["flows.ablate", "--seeds", "1"]])]:
+    for command in [["-c", MEASURING]] if options.judges else ALL:
         with ThreadPoolExecutor(max_workers=2) as two:
-            found = dict(zip(folders, two.map(lambda folder, flow=flow: run(folder, flow), folders.values()), strict=True))
+            found = dict(zip(folders, two.map(lambda folder, command=command: run(folder, command), folders.values()), strict=True))
     kinds = {kind: [kind] for kind in ERROR_TYPES} | GROUPS
     aucs = {
         world: {name: {label: auc(rows, name, some) for label, some in kinds.items()} for name in rows[0]["scores"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from factloop.base import from_scratch
 from factloop.contrast import Judged, edits, select, train_contrast
+from factloop.contrast.collapse import Outputs, check, repeats, shares
 from factloop.contrast.train import forks, parted, unlikelihood
 from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
@@ -23,6 +24,7 @@ from factloop.metrics.text import bleu, bleu_statistics, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
 from factloop.steps.summaries import answers
+from factloop.steps.summarizer import train_contrastive
 from factloop.steps.tables import inverted
 from factloop.tables.linearise import linearise
 from factloop.tables.model import TableQA, train_table_qa
@@ -85,6 +87,34 @@ def test_collapse_stops_with_the_numbers_and_a_gentle_term_does_not(tmp_path: Pa
     curve = train_contrast(tiny(), PAIRS, wrong, [], contrast(0.1, 1e-3), 0, tmp_path / "b", Quiet())
     assert curve[-1]["positive_loss"] < curve[0]["positive_loss"] and "negative_loss" in curve[0]
     assert "negative_loss" not in train_contrast(tiny(), PAIRS, wrong, [], contrast(0.0, 1e-3), 0, tmp_path / "c", Quiet())[0]
+
+
+def test_outputs_that_collapse_or_go_round_in_circles_stop_with_the_numbers() -> None:
+    assert repeats("the vote of the vote of the vote of") and not repeats("the vote of the people is the vote of all")
+    assert shares(["a", "a", "b", "c c c c c c"]) == Outputs(0.75, 0.25)
+    good = Outputs(0.9, 0.0)
+    check(good, Outputs(0.5, 0.2), "c")
+    check(Outputs(0.03, 0.9), Outputs(0.03, 1.0), "c")  # as bad before
+    with pytest.raises(TrainingDiverged, match=r"c: collapsed: .* 40% differ from each other \(90% before\) and 0% repeat"):
+        check(good, Outputs(0.4, 0.0), "c")
+    with pytest.raises(TrainingDiverged, match=r"30% repeat themselves \(0% before\); lower the learning rate"):
+        check(good, Outputs(0.9, 0.3), "c")
+
+
+def test_a_step_whose_model_says_the_same_of_all_documents_ends_with_an_error(tmp_path: Path) -> None:
+    kinds = [(["Mara sang."], ["She did."]), (["Jonas ran."], ["He did."]), (["Emma wrote."], ["It is."]), (["Falk won."], ["Not so."])] * 8
+    learned = from_scratch([" ".join(source + target) for source, target in kinds], Network(16, 1, 1, 2, 500), Window(32, 32), 0)
+    train_pairs(learned, kinds, TrainingSettings(80, 8, 1e-2, warmup=5), 0, tmp_path / "mle", Quiet())
+    learned.save(tmp_path / "model")
+    row = {"summary": "He did.", "summary_score": 0.0, "candidates": ["x"], "candidate_scores": [-1.0], "answers": [{}, {}]}
+    write_rows(tmp_path / "scores.jsonl", (row | {"document": source[0]} for source, _ in kinds))
+    config = {"contrast": asdict(contrast(0.0, 3e-2)), "seed": 0, "device": "cpu"}
+    inputs = {"model": tmp_path / "model", "scores": tmp_path}
+    with pytest.raises(
+        TrainingDiverged, match=r"test: collapsed: of the summaries of 32 documents 3% differ from each other \(\d+% before\)"
+    ):
+        train_contrastive(config, inputs, tmp_path / "out", tmp_path / "checkpoints", Quiet())
+    assert not (tmp_path / "out").exists()
 
 
 REFERENCE = Judged("Mara moved to Kelso. She wrote Emma.", -0.1, {"Kelso": -0.1, "Emma": 0.0})

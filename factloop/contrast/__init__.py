@@ -4,8 +4,9 @@ In: documents with references and sampled candidates, and a judge's score for ea
 sets S+ and S-, pairs that differ in what is not borne out, and a summariser trained on them.
 """
 
+from .collapse import check, look
 from .edits import Judged, edits
 from .select import Contrast, select
 from .train import train_contrast
 
-__all__ = ["Contrast", "Judged", "edits", "select", "train_contrast"]
+__all__ = ["Contrast", "Judged", "check", "edits", "look", "select", "train_contrast"]

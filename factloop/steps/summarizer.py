@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contrast import Judged, edits, select, train_contrast
+from ..contrast import Judged, check, edits, look, select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import sample
 from ..seq2seq import Seq2Seq
@@ -51,9 +51,14 @@ def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path
     negatives = [([rows[i]["document"]], [rows[i]["candidates"][j]]) for i, j in chosen.negatives]
     judged = rows if settings.edit_weight else []
     pairs = [([row["document"]], [right], [wrong]) for row in judged for right, wrong in _edits(row, last - settings.doubt)]
+    documents = [[row["document"]] for row in rows]
+    before = look(model, documents, progress.name)
     train_contrast(model, positives, negatives, pairs, settings, config["seed"], checkpoints, progress)
+    after = look(model, documents, progress.name)
+    check(before, after, progress.name)
     model.save(out / "model")
-    return {"positives": len(positives), "negatives": len(negatives), "edits": len(pairs)}
+    sets = {"positives": len(positives), "negatives": len(negatives), "edits": len(pairs)}
+    return sets | {"outputs/distinct": after.distinct, "outputs/repeating": after.repeating}
 
 
 def _own(row: dict[str, Any], least: float, most: int) -> list[str]:

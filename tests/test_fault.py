@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.guards import GUARDS
 from tests.conftest import ROOT, Clone, Undisturbed
 from tests.soundness import flaws, flip, outcome
 from tests.test_compare import POINTS as COMPARE
@@ -53,6 +54,15 @@ def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
     ]
     assert [name for name, count in Counter(calls).items() if count > 1] == []
     assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE, *DRIFT, *RELIABILITY, *RERUN)}
+
+
+@pytest.mark.unit
+def test_every_guard_that_can_be_taken_away_is_in_the_source_once() -> None:
+    """`python -m benchmarks.guards` takes long: here it is only seen that it still can."""
+    assert {guard.name: (ROOT / guard.file).read_text().count(guard.old) for guard in GUARDS} == dict.fromkeys((g.name for g in GUARDS), 1)
+    for guard in GUARDS:
+        path, _, name = guard.test.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text(), guard.test
 
 
 def walk(clone: Clone, points: tuple[str, ...], data: dict[str, str], server: str) -> list[str]:

@@ -13,19 +13,19 @@ import torch
 
 from factloop.base import from_scratch
 from factloop.contrast import Judged, edits, select, train_contrast
-from factloop.contrast.collapse import Outputs, check, repeats, shares
+from factloop.contrast.collapse import Outputs, check, shares
 from factloop.contrast.train import forks, parted, unlikelihood
 from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.metrics.overlap import overlap_features
-from factloop.metrics.text import bleu, bleu_statistics, rouge
+from factloop.metrics.text import bleu, bleu_statistics, repeats, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
 from factloop.steps.summaries import answers
 from factloop.steps.summarizer import train_contrastive
-from factloop.steps.tables import inverted
+from factloop.steps.tables import inverted, is_question
 from factloop.tables.linearise import linearise
 from factloop.tables.model import TableQA, train_table_qa
 from factloop.training import TrainingDiverged
@@ -91,6 +91,7 @@ def test_collapse_stops_with_the_numbers_and_a_gentle_term_does_not(tmp_path: Pa
 
 def test_outputs_that_collapse_or_go_round_in_circles_stop_with_the_numbers() -> None:
     assert repeats("the vote of the vote of the vote of") and not repeats("the vote of the people is the vote of all")
+    assert is_question("Who did the Rovers host?") and not is_question(f"Who did the Rovers {'host the Lynxes ' * 3}?")
     assert shares(["a", "a", "b", "c c c c c c"]) == Outputs(0.75, 0.25)
     good = Outputs(0.9, 0.0)
     check(good, Outputs(0.5, 0.2), "c")

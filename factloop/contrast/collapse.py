@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..decoding import beam_search
+from ..metrics import repeats
 from ..seq2seq import Segments, Seq2Seq
 from ..settings import BeamSettings
 from ..training import TrainingDiverged
 
 LOOKED_AT = 32  # documents, by greedy search
-ROUND, TIMES = 3, 3  # a text repeats that has so many words in a row so often
 LOST, GAINED = 0.5, 0.25  # of the share of texts that differ, and more texts that repeat, than before the training
 
 
@@ -30,12 +29,6 @@ def look(seq2seq: Seq2Seq, documents: Sequence[Segments], name: str) -> Outputs:
 
 def shares(texts: Sequence[str]) -> Outputs:
     return Outputs(len(set(texts)) / len(texts), sum(map(repeats, texts)) / len(texts))
-
-
-def repeats(text: str) -> bool:
-    words = text.lower().split()
-    runs = Counter(zip(*(words[place:] for place in range(ROUND)), strict=False))
-    return max(runs.values(), default=0) >= TIMES
 
 
 def check(before: Outputs, after: Outputs, name: str) -> None:

@@ -5,6 +5,6 @@ In: lists of strings. Out: a score for each, or counts that a corpus score sums.
 
 from .meteor import meteor, meteor_statistics
 from .overlap import marked_words, overlap_features
-from .text import bleu, bleu_statistics, rouge
+from .text import bleu, bleu_statistics, repeats, rouge
 
-__all__ = ["bleu", "bleu_statistics", "marked_words", "meteor", "meteor_statistics", "overlap_features", "rouge"]
+__all__ = ["bleu", "bleu_statistics", "marked_words", "meteor", "meteor_statistics", "overlap_features", "repeats", "rouge"]

@@ -1,10 +1,20 @@
-"""ROUGE by rouge-score and BLEU by sacrebleu, per example, from 0 to 100."""
+"""ROUGE by rouge-score and BLEU by sacrebleu, per example, from 0 to 100; and texts that repeat themselves."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+
+ROUND, TIMES = 3, 3  # a text repeats itself that has so many words in a row so often
+
+
+def repeats(text: str) -> bool:
+    """Whether a text goes round in circles, as those of weak models do."""
+    words = text.lower().split()
+    runs = Counter(zip(*(words[place:] for place in range(ROUND)), strict=False))
+    return max(runs.values(), default=0) >= TIMES
 
 
 def rouge(references: Sequence[str], outputs: Sequence[str]) -> dict[str, list[float]]:

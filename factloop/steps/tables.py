@@ -11,7 +11,7 @@ from typing import Any
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search
 from ..judges.qagen import answer_chances
-from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, rouge
+from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, repeats, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval
@@ -87,7 +87,8 @@ def write_questions(config: dict[str, Any], inputs: dict[str, Path], out: Path, 
 
 
 def is_question(text: str) -> bool:
-    return text.count("?") == 1 and text.endswith("?") and len(text.split()) >= 3
+    """One question, and no text that goes round in circles until it ends in one."""
+    return not repeats(text) and text.count("?") == 1 and text.endswith("?") and len(text.split()) >= 3
 
 
 def pretrain(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:

@@ -307,6 +307,17 @@ def test_of_a_long_document_each_sentence_takes_the_piece_that_speaks_for_it() -
     wordy = "w" * 2 * longest_claim(model.seq2seq) + "."
     assert factcc(model, [long[:50]], [wordy], FactccSettings())[0].status.startswith("too long: sentence of ")
     assert factcc(model, [""], ["Mara won."], FactccSettings())[0] == FactCC([], "empty: the document has no words")
+    bad = [("?! ...", "Mara won."), ("Mara won.", "Mara \ud800."), ("Mara \ud800.", "Mara won."), ("Mara won.", "Mara won.")]
+    found = factcc(model, *map(list, zip(*bad, strict=True)), FactccSettings())  # type: ignore[arg-type]
+    surrogate = "not text: the {} has a lone surrogate at character 5".format
+    assert [verdict.status for verdict in found] == [
+        "empty: the document has no words",
+        surrogate("summary"),
+        surrogate("document"),
+        "scored",
+    ]
+    (alone,) = factcc(model, ["Mara won."], ["Mara won."], FactccSettings())
+    assert found[3].mean == pytest.approx(alone.mean, abs=1e-6) and [verdict.mean for verdict in found[:3]] == [None] * 3
     with pytest.raises(ValueError, match="1 documents but 2 summaries"):
         factcc(model, [long], ["a", "b"], FactccSettings())
 

@@ -67,6 +67,13 @@ def test_filters_keep_well_formed_pairs_round_robin_over_answers(model: Seq2Seq)
     assert len(keep_pairs(model, found, "mara wrote", 1)) == 2  # the first round is always whole
 
 
+def test_an_answer_is_found_in_the_summary_as_a_tokenizer_of_berts_kind_gives_it_back(model: Seq2Seq) -> None:
+    summary = "Zoë O'Brien, 70-year-old, paid $4.5 million and 20,000 more."
+    answers = ["zoe o ' brien", "70 - year - old", "$ 4. 5 million", "20, 000", "4. 6 million"]
+    found = [Hypothesis(model.ids([["who", SEP, answer]], 60)[0][:-1], -1.0) for answer in answers]
+    assert [answer for _, answer, _ in keep_pairs(model, found, summary, 10)] == answers[:-1]
+
+
 def plain(model: Seq2Seq, document: str, summary: str, parts: list[tuple[str, str]]) -> list[tuple[float, float]]:
     """(likelihood given the document, given the summary) of each pair, one at a time: EH:826-837 of the published code, re-scored."""
     found = []
@@ -134,6 +141,7 @@ HOSTILE = {
     "": "empty: no word in the summary",
     "?! ...": "empty: no word in the summary",
     "Mara wrote. " * 50: "too long: summary of ",
+    "Mara \ud800.": "not text: the summary has a lone surrogate at character 5",
     "\x00\x1b[31mMara\u202e": "",
     "Mara <sep> wrote </s> <sep>": "",
     "\u9a6c\u62c9\u5199\u4e66": "",

@@ -30,6 +30,7 @@ from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
+from .unfit import no_text
 
 LABELS = ("CORRECT", "INCORRECT")
 HEADS = {"label": 2, "source": 2, "claim": 2}
@@ -186,9 +187,16 @@ def factcc(
         raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
     model = reader.seq2seq
     reader.trained.eval()
-    said = [[summary[begin:end] for begin, end in sentences(summary)] for summary in summaries]
-    read, coded = _code(model, documents), [_code(model, texts) for texts in said]
-    statuses = [_status(model, *given, settings) for given in zip(summaries, read, coded, strict=True)]
+    troubles = [no_text("summary", summary) or _wordless(document) for document, summary in zip(documents, summaries, strict=True)]
+    said = [
+        [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
+    ]
+    read = _code(model, ["" if bad else document for bad, document in zip(troubles, documents, strict=True)])
+    coded = [_code(model, texts) for texts in said]
+    statuses = [
+        bad or _status(model, summary, document, claims, settings)
+        for bad, summary, document, claims in zip(troubles, summaries, read, coded, strict=True)
+    ]
     questions = [
         _Question(example, place, start, item)
         for example, status in enumerate(statuses)
@@ -239,12 +247,14 @@ def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[i
         yield start, _input(model, document.ids[start : start + room], claim.ids)
 
 
+def _wordless(document: str) -> str | None:
+    return no_text("document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
+
+
 def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
     """Why a summary cannot be judged, else "scored"."""
     if not claims:
         return "no words: the summary is punctuation" if summary.strip() else "empty: the summary has no words"
-    if not document.ids:
-        return "empty: the document has no words"
     longest = max(len(claim.ids) for claim in claims)
     if longest > (most := longest_claim(model)):
         return f"too long: sentence of {longest} tokens, the judge reads {most}"

@@ -28,6 +28,7 @@ from .answers import normalise, token_f1
 from .question_answerer import Answer, answer, text_room
 from .question_generator import sources
 from .spans import TextWindow, pieces, tokenise
+from .unfit import no_text
 
 LEAST_WORDS = 3  # of a question (published)
 
@@ -201,10 +202,8 @@ def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettin
     for name, text in (("summary", summary), ("document", document)):
         if not any(map(str.isalnum, text)):
             return f"empty: the {name} has no letter or digit"
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return f"not text: the {name} has a lone surrogate at character {error.start}"
+        if trouble := no_text(name, text):
+            return trouble
     reader, generator = models.answerer.seq2seq, models.generator
     rooms = (
         (models.extractor.seq2seq, models.extractor.seq2seq.window.source - 1),

@@ -13,6 +13,7 @@ that makes it most likely.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -98,6 +99,11 @@ Kept = tuple[str, str, Hypothesis]
 """Question, answer and what they were read from."""
 
 
+def folded(text: str) -> str:
+    """Letters and signs alone, in lower case: tokenizers of BERT's kind give "$ 4. 5 million" for "$4.5 million", and no accents."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text.lower()) if not sign.isspace() and not unicodedata.combining(sign))
+
+
 def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str, wanted: int) -> list[Kept]:
     """The published filters: well-formed, answer in the summary, round-robin over answers.
 
@@ -105,10 +111,10 @@ def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str,
     kept; the count is checked between rounds only, so a first round is always whole.
     """
     by_answer: dict[str, list[Kept]] = {}
-    seen = set()
+    inside, seen = folded(summary), set()
     for hypothesis in sorted(hypotheses, key=lambda found: -found.score):
         parts = split_pair(seq2seq, hypothesis.ids)
-        if parts is None or parts[1].lower() not in summary.lower() or parts in seen:
+        if parts is None or folded(parts[1]) not in inside or parts in seen:
             continue
         seen.add(parts)
         by_answer.setdefault(parts[1].lower(), []).append((*parts, hypothesis))

@@ -67,14 +67,25 @@ def test_a_deployed_retrain_runs_on_the_worker_and_says_what_is_wrong(worker: Cl
 
 def test_a_stuck_run_is_looked_for_and_a_slot_is_held(worker: Clone, prefect_server: str) -> None:
     code = """
-import flows, json, socket
+import flows, json, socket, time
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from flows.worker import STUCK
 with get_client(sync_client=True) as client:
-    limit = client.read_global_concurrency_limit_by_name(f"factloop-{socket.gethostname()}")
-    print(json.dumps([len(client.read_automations_by_name(STUCK)), limit.limit, limit.active_slots]))"""
+    until = time.monotonic() + 120
+    while True:  # the worker may still be starting
+        try:
+            limit = client.read_global_concurrency_limit_by_name(f"factloop-{socket.gethostname()}")
+            automations = client.read_automations_by_name(STUCK)
+        except ObjectNotFound:
+            automations = []
+        if automations or time.monotonic() > until:
+            break
+        time.sleep(1)
+    print(json.dumps([len(automations), limit.limit, limit.active_slots]))"""
     result = worker.run("-c", code, PREFECT_API_URL=prefect_server)
-    assert json.loads(result.stdout.strip().splitlines()[-1]) == [1, 1, 0], result.stderr[-2000:]
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert json.loads(result.stdout.strip().splitlines()[-1]) == [1, 1, 0]
 
 
 def test_without_a_server_a_worker_says_what_to_start(clone: Clone) -> None:

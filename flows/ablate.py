@@ -35,7 +35,7 @@ from tasks.server import prefect_api
 @flow(name="ablate", flow_run_name="ablate-{profile.name}", validate_parameters=False)
 def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds: list[int]) -> tuple[list[Cell], dict[str, str], Path]:
     """The table, the arms that diverged with the reason, and the folder of the files."""
-    from factloop.training import TrainingDiverged
+    from factloop.training import CannotTrain, TrainingDiverged
 
     steps, found, diverged = Steps(profile), Found(), dict[str, str]()
     data = reproduce(profile)
@@ -53,7 +53,7 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
             scores = steps.done(summarizer.score_candidates(context, own, candidates, judges["training"]))
             try:
                 models = [steps.done(train_arm(context, own, arm, seed, likelihood, scores)) for seed in seeds]
-            except TrainingDiverged as error:
+            except (CannotTrain, TrainingDiverged) as error:
                 diverged[arm] = str(error)
                 continue
             found[arm] = [

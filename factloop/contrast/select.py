@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..training import CannotTrain
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -25,7 +27,7 @@ def select(
 
     These are the published separate sets, or with `intersect` the documents that are in both, in
     one order, as the published recipe for XSum takes them. A score of None (no evidence) enters
-    neither. Raises ValueError where a set would be empty.
+    neither. Raises CannotTrain where a set would be empty.
     """
     ranked = sorted(((score, index) for index, score in enumerate(references) if score is not None), key=lambda pair: (-pair[0], pair[1]))
     worst = sorted(
@@ -41,7 +43,7 @@ def select(
         negatives = [(document, rejected[document]) for document in positives]
     if not positives or not negatives:
         both = " in both shares" if intersect else ""
-        raise ValueError(
+        raise CannotTrain(
             f"S+ has {len(positives)} and S- {len(negatives)} summaries{both}: of {len(references)} documents "
             f"{len(ranked)} references and {len(worst)} sets of candidates have a score; "
             f"score more documents or raise the shares ({positive_share}, {negative_share})"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..seq2seq import Segments, Seq2Seq
 from ..settings import ContrastSettings
-from ..training import Progress, TrainingDiverged, fit, likelihood
+from ..training import CannotTrain, Progress, TrainingDiverged, fit, likelihood
 from ..training.pairs import Pair, size
 
 Coded = tuple[list[int], list[int]]
@@ -100,7 +100,7 @@ def train_contrast(
     ]
     parting = forks(seq2seq, edits) if settings.edit_weight else []
     if settings.edit_weight and not parting:
-        raise ValueError(
+        raise CannotTrain(
             f"edit_weight is {settings.edit_weight}, but no candidate has an edit: "
             f"choose by an aggregate of QUALS, sample more, or lower doubt ({settings.doubt})"
         )

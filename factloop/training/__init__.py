@@ -5,6 +5,6 @@ The loop is ours because resuming bit for bit and stopping on collapse are what 
 optimiser, scheduler and numerics are PyTorch's.
 """
 
-from .fit import Progress, TrainingDiverged, fit, likelihood
+from .fit import CannotTrain, Progress, TrainingDiverged, fit, likelihood
 
-__all__ = ["Progress", "TrainingDiverged", "fit", "likelihood"]
+__all__ = ["CannotTrain", "Progress", "TrainingDiverged", "fit", "likelihood"]

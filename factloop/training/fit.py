@@ -32,6 +32,10 @@ class TrainingDiverged(RuntimeError):
     """Training went wrong in a way that more steps would not mend."""
 
 
+class CannotTrain(ValueError):
+    """A training that its examples or settings do not allow; the message says what to change."""
+
+
 class Progress(Protocol):
     """Where a step of the pipeline reports to while it runs."""
 
@@ -54,7 +58,7 @@ def batches(lengths: Lengths, batch_size: int, seed: int) -> Iterator[list[int]]
     batches shuffled again. The order depends on the seed and the epoch alone.
     """
     if not lengths:
-        raise ValueError("there is not one example to train on")
+        raise CannotTrain("there is not one example to train on")
     epoch = 0
     while True:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -152,7 +156,7 @@ def fit(
     """
     settings = settings.over(len(examples))
     if settings.parts % count():
-        raise ValueError(f"{count()} processes share a batch's parts, and parts is {settings.parts}: set it to a multiple")
+        raise CannotTrain(f"{count()} processes share a batch's parts, and parts is {settings.parts}: set it to a multiple")
     join(next(model.parameters()).device.type)
     # Even on a CPU the gradient of `states[index]` else adds up in the order in which threads come by.
     torch.use_deterministic_algorithms(True, warn_only=True)

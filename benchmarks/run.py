@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from tasks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ("MLFLOW_", "PREFECT_", "DVC_", "HF_")
@@ -35,10 +36,7 @@ print(json.dumps({{r.data.tags["step"]: {{"seconds": r.data.tags.get("seconds"),
 
 
 def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
+    return machine()["processor"]
 
 
 def environment() -> dict[str, str]:

@@ -38,8 +38,6 @@ def own_labels(path: Path, reader: str) -> tuple[str, str]:
     if reader not in ("labelled", "qags", "summedits"):
         raise ProfileError(f"--reader {reader!r}: labelled, qags or summedits")
     rows = [row | {"source": path.name.partition(".")[0]} for row in read(path, FORMATS[reader])]
-    if not rows:
-        raise ProfileError(f"{path}: no rows at all")
     scratch = STATE / "own" / f"labels-{path.name}.jsonl"
     write_rows(scratch, rows)
     digest = file_digest(scratch)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import platform
 
-from factloop.hardware import CPUINFO
+from factloop.hardware import cpuinfo
 
 
 def machine() -> dict[str, str]:
     """Processor, architecture, C library (its exponentials and logarithms are used) and Python."""
-    listed = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
-    names = [value.strip() for label, _, value in (line.partition(":") for line in listed.splitlines()) if label.strip() == "model name"]
     return {
-        "processor": names[0] if names else platform.processor() or "unknown",
+        "processor": cpuinfo("model name") or platform.processor() or "unknown",
         "architecture": platform.machine(),
         "c library": " ".join(platform.libc_ver()).strip() or "unknown",
         "python": platform.python_version(),

@@ -43,17 +43,21 @@ class Format:
 def read(path: Path, form: Format, refuse: Refuse = stop) -> Iterator[Row]:
     """The rows of a file; of each record that breaks a rule `refuse` is told.
 
-    Raises BadRow where the file as a whole cannot be read.
+    Raises BadRow where the file as a whole cannot be read, or has nothing to read.
     """
+    found = False
     try:
         for number, record in form.records(path):
             for row in rows_of(form, record):
+                found = True
                 if isinstance(row, Rule):
                     refuse(BadRow(path, number, str(row)))
                 else:
                     yield row
     except Rule as rule:
         raise BadRow(path, 1, str(rule)) from None
+    if not found:
+        raise BadRow(path, 1, "the file has no rows")
 
 
 def rows_of(form: Format, record: Any) -> Sequence[Row | Rule]:

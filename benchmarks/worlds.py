@@ -51,6 +51,7 @@ wanted = [r for r in runs if r.data.tags["step"].startswith(("evaluate-", "judge
 print(json.dumps([{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags},
                   {r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}]))
 """
+# `flows.train_judges` with the measuring role alone: the others take as long and are not reported here.
 MEASURING = """
 from flows import train_judges
 train_judges.ROLES = ("gate",)

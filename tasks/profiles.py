@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from factloop.settings import (
     BeamSettings,
@@ -190,6 +192,23 @@ class Profile(Strict):
     judges: JudgeSettings
     tables: TableSettings
     summarizer: SummarizerSettings
+
+    @model_validator(mode="after")
+    def shared_out(self) -> Profile:
+        processes = self.isolation.processes if self.isolation else 1
+        uneven = [path for path, settings in _trainings(self) if settings.parts % processes]
+        if uneven:
+            raise ValueError(f"{processes} processes share the parts of a batch: set `parts` to a multiple of it in {', '.join(uneven)}")
+        return self
+
+
+def _trainings(level: Any, path: str = "") -> Iterator[tuple[str, TrainingSettings]]:
+    """All training settings of a profile by their paths."""
+    if isinstance(level, TrainingSettings):
+        yield path, level
+    elif isinstance(level, BaseModel) or is_dataclass(level):
+        for name, value in vars(level).items():
+            yield from _trainings(value, f"{path}.{name}".lstrip("."))
 
 
 def profile_names() -> list[str]:

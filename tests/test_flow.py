@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Clone
+from tests.conftest import ROOT, Clone, Undisturbed
 
 pytestmark = pytest.mark.flow
 SMOKE = tuple[Clone, subprocess.CompletedProcess[str]]
@@ -146,6 +146,24 @@ print(json.dumps(run.info.artifact_uri))""")
 runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'table-qa-pretraining'")
 print(json.dumps([[r.data.tags["digest"], "corrupt" in r.data.tags] for r in runs]))""")
     assert sorted(found, key=lambda item: item[1]) == [[before, False], [before, True]]  # type: ignore[arg-type,index]
+
+
+@pytest.mark.unit
+def test_no_page_takes_text_for_markup_or_fetches_anything() -> None:
+    pages = sorted((ROOT / "tasks").glob("*.html.jinja"))
+    assert len(pages) >= 7
+    for page in pages:
+        text = page.read_text()
+        assert "|safe" not in text.replace(" ", "") and "default-src 'none'" in text, page.name
+
+
+def test_an_empty_set_of_references_is_told_and_the_summariser_of_before_stays(undisturbed: Undisturbed, prefect_server: str) -> None:
+    few = ("--set", "summarizer.contrast.positive_share=0.001")
+    result = undisturbed.clone.retrain("fault", *few, PREFECT_API_URL=prefect_server)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "S+ has 0 and S- 4 summaries" in result.stderr and "raise the shares (0.001, 0.5)" in result.stderr
+    again = undisturbed.clone.retrain("fault", PREFECT_API_URL=prefect_server)
+    assert again.returncode == 0 and "nothing changed" in again.stdout
 
 
 def test_a_java_that_does_not_start_is_told_before_anything_is_made(clone: Clone, tmp_path: Path) -> None:

@@ -149,3 +149,12 @@ def test_telemetry_is_off_and_state_is_inside_the_clone() -> None:
 def test_help_and_flow_imports_need_no_torch() -> None:
     code = "import sys, flows.retrain, flows.ui; assert 'torch' not in sys.modules, 'torch'"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_processes_that_cannot_share_a_training_are_refused_by_its_name() -> None:
+    with pytest.raises(
+        ProfileError, match=r"2 processes share .* multiple of it in base.denoising, judges.qagen, .*summarizer.contrast.training"
+    ):
+        load_profile("fault", ["isolation={processes: 2}"])
+    profile = load_profile("fault", ["isolation={processes: 1}", "judges.qagen.parts=3"])
+    assert profile.isolation and profile.isolation.processes == 1

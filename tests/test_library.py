@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from factloop.base import from_scratch
+from factloop.base import from_scratch, train_tokenizer
 from factloop.contrast import Judged, edits, select, train_contrast
 from factloop.contrast.collapse import Outputs, check, shares
-from factloop.contrast.train import forks, parted, unlikelihood
+from factloop.contrast.train import beside, forks, parted, unlikelihood
 from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
@@ -29,7 +31,10 @@ from factloop.steps.tables import inverted, is_question
 from factloop.tables.linearise import linearise
 from factloop.tables.model import TableQA, train_table_qa
 from factloop.training import TrainingDiverged
-from factloop.training.pairs import train_pairs
+from factloop.training.fit import batches
+from factloop.training.pairs import size, train_pairs
+from factloop.world.generate import Noise, documents
+from factloop.world.vocabulary import make_world
 from tests.test_training import PAIRS, TEXTS, Quiet, tiny
 
 pytestmark = pytest.mark.unit
@@ -116,6 +121,25 @@ def test_a_step_whose_model_says_the_same_of_all_documents_ends_with_an_error(tm
     ):
         train_contrastive(config, inputs, tmp_path / "out", tmp_path / "checkpoints", Quiet())
     assert not (tmp_path / "out").exists()
+
+
+def test_an_edit_goes_with_a_reference_of_its_size() -> None:
+    positives = [([0] * n, [0]) for n in (2, 4, 6, 8)]
+    assert beside(positives, [9, 1, 5], lambda number: (number, 0)) == [1, 1, 5, 9]  # of fewer one is taken twice
+    assert beside(positives, [9, 1, 5, 7, 2], lambda number: (number, 0)) == [1, 5, 7, 9]  # of more the first
+
+
+def test_a_batch_of_the_worlds_summaries_is_padding_by_a_tenth_at_most() -> None:
+    rows = list(documents(make_world(1), 1, 2000, Noise(0.4, 0.6, 0.85)))
+    tokenizer = train_tokenizer([row[side] for row in rows for side in ("document", "summary")], 1600)
+    pairs = [tuple(tokenizer([row["document"], row["summary"]])["input_ids"]) for row in rows]
+
+    def padding(lengths: list[Any]) -> float:
+        cut = list(islice(batches(lengths, 32, 0), len(rows) // 32))
+        filled = sum(len(side) for batch in cut for index in batch for side in pairs[index])
+        return 1 - filled / sum(len(batch) * max(len(pairs[index][side]) for index in batch) for batch in cut for side in (0, 1))
+
+    assert padding([size(*pair) for pair in pairs]) < 0.1 < padding([sum(map(len, pair)) for pair in pairs])
 
 
 REFERENCE = Judged("Mara moved to Kelso. She wrote Emma.", -0.1, {"Kelso": -0.1, "Emma": 0.0})

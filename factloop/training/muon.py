@@ -13,7 +13,7 @@ from torch import Tensor
 class Muon(torch.optim.Muon):
     """PyTorch's Muon with the matrices orthogonalised in float32 on a CPU, all of one shape at once.
 
-    PyTorch's own does it in bfloat16, one by one. A CPU without instructions for that takes ten times as long.
+    PyTorch's own does it in bfloat16, one by one. A CPU without instructions for that takes many times as long (`python -m benchmarks.muon`).
     """
 
     @torch.no_grad()

@@ -13,7 +13,8 @@ from torch import Tensor
 class Muon(torch.optim.Muon):
     """PyTorch's Muon with the matrices orthogonalised in float32 on a CPU, all of one shape at once.
 
-    PyTorch's own does it in bfloat16, one by one. A CPU without instructions for that takes many times as long (`python -m benchmarks.muon`).
+    PyTorch's own does it in bfloat16, one by one. A CPU without instructions for that takes many times as long
+    (`python -m benchmarks.muon`).
     """
 
     @torch.no_grad()

@@ -58,6 +58,7 @@ GUARDS = (
     Guard("manifest checked", CHECKPOINTS, "        if is_complete(checkpoint):\n", "        if True:\n", "tests/test_training.py::test_a_damaged_or_unfinished_checkpoint_is_passed_over"),
     Guard("data checked against dvc.lock", DATA, 'if _md5(root / out["path"]) != out["md5"]', "if False", TESTS + "a_flipped_bit_in_data_is_found_though_size_and_time_are_the_same"),
     Guard("dvc.lock of before a killed dvc restored", DATA, "        BEFORE.replace(LOCK)\n", "        BEFORE.unlink()\n", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
+    Guard("earlier data kept where a stage fails", "dvc.yaml", "&kept {persist: true}", "&kept {persist: false}", "tests/test_damage.py::test_a_data_stage_that_fails_leaves_what_was_there"),
     Guard("locks of a killed dvc removed", DATA, '        (ROOT / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)\n', "", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("never two dvc at once", DATA, 'with lease("dvc", wait=600):', "if True:", TESTS + "never_two_dvc_at_once"),
     Guard("contract checked until it held", "tasks/table_qa.py", "HELD not in client.get_run(done.run_id).data.tags:", "not done.reused:", "tests/test_damage.py::test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again"),

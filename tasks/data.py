@@ -112,6 +112,22 @@ def _damaged(profile: str) -> list[Path]:
     return unlike(_recorded(profile), ROOT)
 
 
+def drop(damaged: list[Path]) -> None:
+    """Remove outs, and of this clone's cache every copy that is not what its name says: DVC would give it back, and push it."""
+    for path in damaged:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in copies().glob("??/*"):
+        if _md5(path) != (path.parent.name + path.name).removesuffix(".dir"):
+            path.unlink()
+
+
+def copies() -> Path:
+    """Where this clone's DVC keeps its copies, by their MD5."""
+    from dvc.config import Config
+
+    return Path(str(Config(str(ROOT / ".dvc"))["cache"]["dir"])) / "files" / "md5"
+
+
 @task(task_run_name="data")
 def reproduce(profile: Profile) -> Data:
     """Bring the data up to date; never two `dvc` at once in one clone."""
@@ -119,8 +135,7 @@ def reproduce(profile: Profile) -> Data:
         status, said = _dvc(f"{TARGET}@{profile.name}")
         if not status and (damaged := _damaged(profile.name)):
             print(f"data: {', '.join(map(str, damaged))} changed since made; restored", flush=True)
-            for path in damaged:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            drop(damaged)
             status, said = _dvc(f"{TARGET}@{profile.name}")
         if status:
             raise DataFailed(f"data of profile {profile.name}:\n{said[-9000:]}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from .data import TARGET, outs_of, unlike
+from .data import TARGET, copies, drop, outs_of, unlike
 from .environment import ROOT, STATE
 from .keys import digest
 from .memo import Conflict, lease
@@ -147,9 +147,10 @@ def get_data(tree: Path, python: Path, origin: Origin, tell: Callable[[str], Non
 
     if cached(recorded) or _remote():
         dvc("checkout" if cached(recorded) else "pull", "--with-deps", target)
-        if not unlike(recorded, tree):
+        if not (damaged := unlike(recorded, tree)):
             tell("data  as recorded, from DVC")
             return
+        drop(damaged)
     made = dvc("repro", target)
     if made.returncode:
         raise Refused(
@@ -165,10 +166,7 @@ def get_data(tree: Path, python: Path, origin: Origin, tell: Callable[[str], Non
 
 def cached(recorded: Mapping[str, list[dict[str, str]]]) -> bool:
     """Whether this clone's DVC cache has all of these outs; a damaged one is found once it is checked out."""
-    from dvc.config import Config
-
-    files = Path(str(Config(str(ROOT / ".dvc"))["cache"]["dir"])) / "files" / "md5"
-    return all((files / out["md5"][:2] / out["md5"][2:]).exists() for stage in recorded.values() for out in stage)
+    return all((copies() / out["md5"][:2] / out["md5"][2:]).exists() for stage in recorded.values() for out in stage)
 
 
 def _remote() -> bool:

@@ -79,6 +79,7 @@ def test_data_damaged_with_its_only_copy_is_made_again(undisturbed: Undisturbed,
     result = clone.retrain("fault", PREFECT_API_URL=prefect_server)
     assert result.returncode == 0 and "split changed since made; restored" in result.stdout and "nothing changed" in result.stdout
     assert data_digests(clone.folder, "fault") == undisturbed.outcome["data"]
+    assert cached[0].read_bytes() == file.read_bytes(), "the damaged copy is still there, to be pushed"
 
 
 def test_a_data_stage_that_fails_leaves_what_was_there(undisturbed: Undisturbed, prefect_server: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.server.schemas.actions import validate_base_job_template
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
@@ -79,7 +80,7 @@ def test_what_is_opened_is_on_localhost_and_each_server_is_watched() -> None:
     ("kind", "configuration"), [("docker", DockerWorkerJobConfiguration), ("kubernetes", KubernetesWorkerJobConfiguration)]
 )
 def test_prefect_makes_a_job_of_each_template(
-    kind: str, configuration: type[BaseJobConfiguration], monkeypatch: pytest.MonkeyPatch
+    kind: str, configuration: type[BaseJobConfiguration], prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = {
         "MLFLOW_TRACKING_URI": "http://mlflow:5000", "MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "hush",
@@ -89,7 +90,8 @@ def test_prefect_makes_a_job_of_each_template(
         monkeypatch.setenv(name, value)
     template = json.loads((DEPLOY / f"{kind}-job.json").read_text())
     validate_base_job_template(template)  # as the server does
-    job: Any = asyncio.run(configuration.from_template_and_values(base_job_template=template, values={"image": "registry/factloop:1"}))
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        job: Any = asyncio.run(configuration.from_template_and_values(base_job_template=template, values={"image": "registry/factloop:1"}))
     job.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="nightly"))
     assert "{{" not in json.dumps(job.model_dump(mode="json"))
     if kind == "docker":

@@ -6,7 +6,7 @@
 
 Each profile gets a clone of the last commit with empty state and this environment; it is run
 twice, so that the second time is that of an unchanged rerun. One file a profile in
-`benchmarks/results/`, with the command, the machine, the times and every metric.
+`benchmarks/results/`, with the command, the machine, the times by the clock and of the cores, and every metric.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,11 +57,13 @@ def measure(profile: str, overrides: list[str], keep: Path | None) -> dict[str, 
         clone = (keep or Path(scratch) / "clone").resolve()
         commit, variables = fresh_clone(clone), environment()
         command = ["-m", "flows.retrain", "--profile", profile, *(part for override in overrides for part in ("--set", override))]
-        seconds, said = [], []
+        seconds, said, busy = [], [], []
         for _ in range(2):
-            started = time.perf_counter()
+            started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             result = subprocess.run([sys.executable, *command], cwd=clone, env=variables, stdout=subprocess.PIPE, text=True, check=True)
             seconds.append(round(time.perf_counter() - started, 1))
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            busy.append(round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1))
             said.append(result.stdout)
             print(result.stdout, flush=True)
         if "nothing changed" not in said[1]:
@@ -73,6 +76,7 @@ def measure(profile: str, overrides: list[str], keep: Path | None) -> dict[str, 
         "commit": commit,
         "machine": f"{os.cpu_count()} cores, {processor()}",
         "seconds": {"first": seconds[0], "unchanged": seconds[1]},
+        "core seconds": {"first": busy[0], "unchanged": busy[1]},  # what other work beside it does not add to
         "steps": json.loads(found.stdout.strip().splitlines()[-1]),
     }
 

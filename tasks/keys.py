@@ -61,6 +61,13 @@ def _imported(tree: ast.AST, module: str, is_package: bool) -> set[str]:
 
 
 @functools.cache
+def _parsed(source: str, module: str, is_package: bool) -> tuple[str, list[str]]:
+    """The syntax tree of a module, written out, and what it imports: steps share most of theirs."""
+    tree = ast.parse(source)
+    return ast.dump(tree), sorted(_imported(tree, module, is_package))
+
+
+@functools.cache
 def code_digest(module: str, root: Path = ROOT) -> str:
     """SHA-256 over the syntax trees of a module and of all project modules it imports, transitively.
 
@@ -74,9 +81,8 @@ def code_digest(module: str, root: Path = ROOT) -> str:
         path = _source(name, root)
         if name in trees or path is None or name.split(".")[0] not in PACKAGES:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        trees[name] = ast.dump(tree)
-        queue += sorted(_imported(tree, name, path.name == "__init__.py"))
+        trees[name], imported = _parsed(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
+        queue += imported
         queue += [name.rpartition(".")[0]] if "." in name else []
     return digest(trees)
 

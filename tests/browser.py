@@ -67,9 +67,9 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, path: Path) -> None:
-        """Load a page and wait for its end."""
-        self.call("Page.navigate", url=path.as_uri())
+    def open(self, place: Path | str) -> None:
+        """Load a page, of a file or an address, and wait for its end."""
+        self.call("Page.navigate", url=place.as_uri() if isinstance(place, Path) else place)
         while self.message().get("method") != "Page.loadEventFired":
             pass
 

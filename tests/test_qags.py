@@ -262,15 +262,15 @@ def test_neither_batch_size_nor_order_nor_neighbours_change_a_verdict(models: Qa
 BAD = {
     "": ("empty: the summary", None),
     "?! ...": ("empty: the summary", None),
-    "Мара переехала в Осло": ("unreadable: ", None),
-    "玛拉搬到奥斯陆": ("unreadable: ", None),
+    "Мара переехала в Осло": ("unknown_script: ", None),
+    "玛拉搬到奥斯陆": ("unknown_script: ", None),
     "Mara \ud800 moved": ("not text: the summary has a lone surrogate at character 5", None),
     "Mara Velling moved to Oslo. " * 40: ("too long: summary of 2", None),
     "Mara Velling\x00 moved\x07 to\u202e Oslo.": (None, None),
     "<sep> Mara Velling moved <sep></s> to Oslo in 1984. <pad>": (None, None),
     "Mara Velling moved to Oslo in 1984. ": ("too long: document of ", "Mara Velling moved to Oslo. " * 30_000),
     "Mara Velling moved to Oslo in 1984.": ("empty: the document", "\n"),
-    "Mara Velling moved to Turin in 1984.": ("unreadable: ", "玛拉搬到奥斯陆"),
+    "Mara Velling moved to Turin in 1984.": ("unknown_script: ", "玛拉搬到奥斯陆"),
 }
 
 

@@ -30,7 +30,7 @@ from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
-from .unfit import no_text
+from .unfit import foreign, unread
 
 LABELS = ("CORRECT", "INCORRECT")
 HEADS = {"label": 2, "source": 2, "claim": 2}
@@ -157,11 +157,12 @@ def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int
         if not 0 < len(coded.ids) <= longest_claim(model):
             continue
         room = _room(model, len(coded.ids))
-        begin, end = document.tokens(claim["source"]) or (0, len(document.ids))
-        # Of a long document the piece around what the claim is about.
+        known = document.tokens(claim["source"]) if claim["source"] else None
+        begin, end = known or (0, len(document.ids) - 1)
+        # Of a long document the piece around what the claim is about, or its middle.
         start = max(0, min((begin + end - room) // 2, len(document.ids) - room))
         item = _input(model, document.ids[start : start + room], coded.ids)
-        source = (begin - start, end - start) if start <= begin and end < start + room else UNKNOWN
+        source = (begin - start, end - start) if known and start <= begin and end < start + room else UNKNOWN
         error = coded.tokens(claim["error"]) if claim["error"] else None
         offset = item.document + 1
         yield item, LABELS.index(claim["label"]), [*source, *((error[0] + offset, error[1] + offset) if error else UNKNOWN)]
@@ -187,7 +188,7 @@ def factcc(
         raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
     model = reader.seq2seq
     reader.trained.eval()
-    troubles = [no_text("summary", summary) or _wordless(document) for document, summary in zip(documents, summaries, strict=True)]
+    troubles = [foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)]
     said = [
         [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
     ]
@@ -247,8 +248,8 @@ def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[i
         yield start, _input(model, document.ids[start : start + room], claim.ids)
 
 
-def _wordless(document: str) -> str | None:
-    return no_text("document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
+def _wordless(model: Seq2Seq, document: str) -> str | None:
+    return foreign(model, "document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
 
 
 def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
@@ -260,4 +261,5 @@ def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Co
         return f"too long: sentence of {longest} tokens, the judge reads {most}"
     if (pieces := len(_starts(model, document, longest))) > settings.pieces:
         return f"too long: document of {pieces} pieces, the judge reads {settings.pieces}"
-    return SCORED
+    said = [token for claim in claims for token in claim.ids]
+    return unread(model, "summary", said) or unread(model, "document", document.ids) or SCORED

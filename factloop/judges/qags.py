@@ -28,7 +28,7 @@ from .answers import normalise, token_f1
 from .question_answerer import Answer, answer, text_room
 from .question_generator import sources
 from .spans import TextWindow, pieces, tokenise
-from .unfit import no_text
+from .unfit import foreign
 
 LEAST_WORDS = 3  # of a question (published)
 
@@ -202,7 +202,7 @@ def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettin
     for name, text in (("summary", summary), ("document", document)):
         if not any(map(str.isalnum, text)):
             return f"empty: the {name} has no letter or digit"
-        if trouble := no_text(name, text):
+        if trouble := foreign(models.answerer.seq2seq, name, text):
             return trouble
     reader, generator = models.answerer.seq2seq, models.generator
     rooms = (

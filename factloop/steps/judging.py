@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,12 +102,25 @@ def in_chunks(
     return [row for part in parts for row in read_rows(part)]
 
 
-def unscored(rows: Sequence[Row]) -> dict[str, float]:
-    """By judge, the share of texts that it gave no score: `no_evidence` of QUALS, `<judge>_no_evidence` of the others."""
-    return {
-        "no_evidence" if judge == "quals" else f"{judge}_no_evidence": sum(row["scores"][judge] is None for row in rows) / len(rows)
-        for judge in rows[0]["statuses"]
-    }
+def status_shares(statuses: Iterable[Mapping[str, str]]) -> dict[str, float]:
+    """By judge the share of texts with each status, `status/<judge>/<status>` without the numbers that it names.
+
+    `no_evidence` of QUALS and `<judge>_no_evidence` of the others once more, as what is looked at first.
+    """
+    found: dict[str, Counter[str]] = {}
+    for by_judge in statuses:
+        for judge, told in by_judge.items():
+            found.setdefault(judge, Counter(scored=0, no_evidence=0))[told.partition(":")[0]] += 1
+    shares = {}
+    for judge, counts in found.items():
+        shares |= {f"status/{judge}/{slug(kind)}": count / counts.total() for kind, count in counts.items()}
+        shares["no_evidence" if judge == "quals" else f"{judge}_no_evidence"] = counts["no_evidence"] / counts.total()
+    return shares
+
+
+def slug(name: str) -> str:
+    """A name as part of a metric's."""
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def doubted(row: Row) -> list[str]:

@@ -55,8 +55,8 @@ def token_plot(pair: Mapping[str, Any]) -> str:
 
 
 def worst_first(rows: list[Row]) -> list[Row]:
-    """Scored rows by QUALS, lowest first, then the others."""
-    return sorted(rows, key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
+    """Scored rows by QUALS, lowest first, then the others that could be read."""
+    return sorted((row for row in rows if row["document"]), key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
 
 
 @task(task_run_name="traces-{done.name}")

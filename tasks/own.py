@@ -29,6 +29,7 @@ from .serving import aliased
 
 WRITERS: dict[Kind, str] = {"summaries": "summarizer", "tables": "table-qa"}
 SHOWN = 20  # examples in the report, worst first
+BROKEN = "bad row: "  # status of what could not be read
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
@@ -129,10 +130,11 @@ def write_pages(own: Own, done: Done, scores: Path) -> Path:
     rows = examples(done)
     path = STATE / "reports" / f"evaluate-{done.run_id}.html"
     names = [name for name in done.metrics if f"{name}.low" in done.metrics]
-    shown = sorted(rows, key=_badness)[:SHOWN]
+    broken = [row for row in rows if row["status"].startswith(BROKEN)]
+    shown = sorted((row for row in rows if not row["status"].startswith(BROKEN)), key=_badness)[:SHOWN]
     save_page(
         path,
-        page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, statuses=statuses(rows), token_plot=token_plot),
+        page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, broken=broken, statuses=statuses(rows), token_plot=token_plot),
         "evaluate",
     )
     client = MlflowClient()

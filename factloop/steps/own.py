@@ -1,7 +1,7 @@
 """Judge a person's own rows: summaries against their documents, answers against their tables.
 
 Rows are as `corpora.own` reads them. A row that a judge cannot take has a status that says why,
-and no score by it; the other rows are judged as ever.
+and no score by it; the other rows are judged as ever. One that could not be read says so (`bad`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
     rows = list(read_rows(inputs["rows"]))
     if "model" in inputs:
         model = Seq2Seq.load(inputs["model"], config["device"])
-        written = beam_search(model, [[row["document"]] for row in rows], "summaries")
-        rows = [row | {"summary": text} for row, text in zip(rows, written, strict=True)]
+        readable = [row for row in rows if "bad" not in row]
+        for row, text in zip(readable, beam_search(model, [[row["document"]] for row in readable], "summaries"), strict=True):
+            row["summary"] = text
     examples = [_example(row, row["document"], row["summary"]) for row in rows]
     totals = _against_references(examples)
     fit = [example for example in examples if example["status"] == "scored"]
@@ -62,8 +63,9 @@ def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     """
     rows = list(read_rows(inputs["rows"]))
     if "model" in inputs:
-        written = TableQA.load(inputs["model"], config["device"]).answer(rows, "long")
-        rows = [row | {"answer": text} for row, text in zip(rows, written, strict=True)]
+        readable = [row for row in rows if "bad" not in row]
+        for row, text in zip(readable, TableQA.load(inputs["model"], config["device"]).answer(readable, "long"), strict=True):
+            row["answer"] = text
     texts = [". ".join([row["title"], *(", ".join(line) for line in [row["header"], *row["rows"]])]) for row in rows]
     examples = [_example(row, text, row["answer"]) for row, text in zip(rows, texts, strict=True)]
     return _against_references(examples) | _finish(out, examples, ())
@@ -71,8 +73,10 @@ def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path,
 
 def _example(row: Row, source: str, output: str) -> Row:
     """One row of the result, with the baselines that are always there."""
-    kept = {name: value for name, value in row.items() if name not in ("summary", "answer")}
+    kept = {name: value for name, value in row.items() if name not in ("summary", "answer", "bad")}
     example = kept | {"output": output, "status": "scored", "statuses": {}, "evidence": {}, "scores": dict.fromkeys(BASELINES)}
+    if "bad" in row:
+        return example | {"status": f"bad row: {row['bad']}", "marked": []}
     example["marked"] = marked_words(source, output)
     if not output.strip():
         return example | {"status": "empty: the model wrote nothing"}
@@ -111,6 +115,7 @@ def _finish(out: Path, examples: Sequence[Row], judged: Sequence[str]) -> dict[s
         example["scores"] = {name: example["scores"].get(name) for name in names}
     write_rows(out / "examples.jsonl", examples)
     metrics: dict[str, Any] = {"examples": len(examples), "scored": sum(example["status"] == "scored" for example in examples)}
+    metrics["bad_rows"] = sum(example["status"].startswith("bad row: ") for example in examples)
     for name in names:
         values = [np.nan if example["scores"][name] is None else example["scores"][name] for example in examples]
         if name != "meteor" and not np.isnan(values).all():  # METEOR is of the whole, not a mean

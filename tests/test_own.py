@@ -170,15 +170,27 @@ def test_what_is_broken_is_refused_with_file_row_and_rule(name: str, tmp_path: P
 @pytest.mark.unit
 def test_bad_rows_are_skipped_when_asked_and_say_so_in_their_places(tmp_path: Path) -> None:
     broken = {"id": "b", "document": "d"}
-    (tmp_path / "a.jsonl").write_bytes(b"{\n" + jsonl(broken, GOOD, GOOD, [1]) + '{"id": "é"}\n'.encode("latin-1") + jsonl(GOOD | {"id": "c"}))
+    (tmp_path / "a.jsonl").write_bytes(
+        b"{\n" + jsonl(broken, GOOD, GOOD, [1]) + '{"id": "é"}\n'.encode("latin-1") + jsonl(GOOD | {"id": "c"})
+    )
     with pytest.raises(BadRow, match="row 1: not JSON"):
         read_own(tmp_path / "a.jsonl")
     kind, rows = read_own(tmp_path / "a.jsonl", skip=True)
     assert kind == "summaries" and [row["id"] for row in rows] == ["row 1", "row 2", "a", "row 4", "row 5", "row 6", "c"]
-    says = ["row 1: not JSON", "row 2: there is no field 'summary'", "row 4: the id 'a' is that of row 3 too", "row 5: a list", "row 6: not UTF-8"]
-    assert [re.match(rf"a\.jsonl: {re.escape(rule)}", row["bad"]) for row, rule in zip(rows[:2] + rows[3:6], says, strict=True)].count(None) == 0
+    says = [
+        "row 1: not JSON",
+        "row 2: there is no field 'summary'",
+        "row 4: the id 'a' is that of row 3 too",
+        "row 5: a list",
+        "row 6: not UTF-8",
+    ]
+    assert [re.match(rf"a\.jsonl: {re.escape(rule)}", row["bad"]) for row, rule in zip(rows[:2] + rows[3:6], says, strict=True)].count(
+        None
+    ) == 0
     (tmp_path / "t.csv").write_bytes(b"x\n\xff\n")
-    (tmp_path / "q.csv").write_text(f'question,answer,table\nq,a\nq,a,t.csv\nq,a,"{json.dumps([["x"], ["1"]]).replace(chr(34), chr(34) * 2)}"\n')
+    (tmp_path / "q.csv").write_text(
+        f'question,answer,table\nq,a\nq,a,t.csv\nq,a,"{json.dumps([["x"], ["1"]]).replace(chr(34), chr(34) * 2)}"\n'
+    )
     kind, rows = read_own(tmp_path / "q.csv", skip=True)
     assert kind == "tables" and ["bad" in row for row in rows] == [True, True, False] and "t.csv: row 2: not UTF-8" in rows[1]["bad"]
     (tmp_path / "bad.jsonl").write_bytes(jsonl(broken, broken))
@@ -325,7 +337,9 @@ def test_summaries_of_a_person_are_judged_once_and_reported_as_text(smoke: SMOKE
     )
     rows.append({"id": "long", "document": "Mara sat. " * 200_000, "summary": "Mara sat.", "reference": ""})
     (tmp_path / "mine.jsonl").write_bytes(jsonl(*rows, {"id": "hollow", "document": "", "summary": "<script>"}))
-    assert "row 9: field 'document' is empty" in clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke").stderr
+    assert (
+        "row 9: field 'document' is empty" in clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke").stderr
+    )
     skipping = clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke", "--skip-bad-rows")
     assert skipping.returncode == 0 and "1 bad row" in skipping.stdout, skipping.stderr[-3000:]
     with (tmp_path / "mine.scores.csv").open(newline="") as stream:

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from factloop.decoding import Hypothesis, score_targets
 from factloop.judges.factcc import HEADS, factcc
 from factloop.judges.qagen import answer_chances
 from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
+from factloop.judges.stream import WINDOW, stream
 from factloop.judges.unfit import known_scripts
 from factloop.pretrained import CheckpointMissing, locate
 from factloop.reader import Reader
@@ -140,7 +141,7 @@ def test_a_stream_is_judged_as_it_comes(model: Seq2Seq, asked: Callable[..., Non
     stream = quals_stream(model, endless, QualsSettings(batch_size=2))
     first = [next(stream) for _ in range(40)]
     assert all(verdict.status == "scored" for verdict in first)
-    assert next(taken) <= 2 * 2 * module.WINDOW
+    assert next(taken) <= 40 + 2 * WINDOW
 
 
 HOSTILE = {
@@ -193,19 +194,22 @@ def test_a_model_that_gives_no_numbers_gives_no_scores(model: Seq2Seq, asked: Ca
 
 
 def test_an_interrupted_judging_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
-    items, asked = list(range(25)), []
+    pairs, asked = [("d" * (7 * n % 25), str(n)) for n in range(100)], []
 
-    def judge(part: list[int], stop: int = 99) -> list[dict[str, int]]:
-        asked.extend(part)
-        if stop in part:
+    def judge(part: Sequence[tuple[str, str]], stop: str = "") -> list[dict[str, int]]:
+        if stop in [text for _, text in part]:
             raise KeyboardInterrupt
-        return [{"score": item * 2} for item in part]
+        asked.extend(text for _, text in part)
+        return [{"score": int(text) * 2} for _, text in part]
 
     with pytest.raises(KeyboardInterrupt):
-        judging.in_chunks(tmp_path, items, lambda part: judge(part, 17), "quals", size=5)
-    assert asked == items[:20]
-    found = judging.in_chunks(tmp_path, items, judge, "quals", size=5)
-    assert found == [{"score": item * 2} for item in items] and asked == items[:20] + items[15:]
+        list(stream(judging.kept(tmp_path, lambda part: judge(part, "61"), "quals"), pairs, 5))
+    before = len(asked)
+    assert 40 <= before < 100 and before % 5 == 0
+    found = list(stream(judging.kept(tmp_path, judge, "quals"), pairs, 5))
+    assert found == [{"score": n * 2} for n in range(100)] and sorted(map(int, asked)) == list(range(100))
+    assert list(stream(judging.kept(tmp_path, None, "quals"), pairs, 5)) == found and len(asked) == 100
+    assert list(stream(judge, pairs, 7)) == found
 
 
 def test_a_verdict_as_a_row_keeps_its_evidence_worst_first(model: Seq2Seq, asked: Callable[..., None]) -> None:
@@ -274,7 +278,12 @@ def test_written_questions_must_be_questions_and_answered_by_the_judge(
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("Мара Веллинг написала книгу.", "CYRILLIC"), ("马拉写了一本书", "CJK"), ("Η Μάρα έγραψε ένα βιβλίο", "GREEK"), ("𝐌𝐚𝐫𝐚 𝐰𝐫𝐨𝐭𝐞", "MATHEMATICAL")],
+    [
+        ("Мара Веллинг написала книгу.", "CYRILLIC"),
+        ("马拉写了一本书", "CJK"),
+        ("Η Μάρα έγραψε ένα βιβλίο", "GREEK"),
+        ("𝐌𝐚𝐫𝐚 𝐰𝐫𝐨𝐭𝐞", "MATHEMATICAL"),
+    ],
 )
 def test_a_script_that_the_vocabulary_has_no_words_of_is_named_by_all_judges(model: Seq2Seq, text: str, name: str) -> None:
     (alone,) = quals(model, [TEXTS[0]], [text], QualsSettings(groups=2, max_length=8))

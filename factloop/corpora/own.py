@@ -36,7 +36,9 @@ def read_own(
     named = {name: name for name in COLUMNS} | dict(columns or {})
     found = _numbered(path)
     kind = kind or _kind(path, *_telling(path, found if skip else found[:1], named), named)
-    hollow = {"document": "", "summary": ""} if kind == "summaries" else {"question": "", "title": "", "header": [], "rows": [], "answer": ""}
+    hollow = (
+        {"document": "", "summary": ""} if kind == "summaries" else {"question": "", "title": "", "header": [], "rows": [], "answer": ""}
+    )
 
     def read(fields: Row) -> Row:
         row = _summary(fields, named, written) if kind == "summaries" else _question(path, fields, named, written)

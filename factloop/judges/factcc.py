@@ -23,13 +23,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..claims.mentions import Span, sentences
 from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
+from .stream import Pair, paired, stream
 from .unfit import foreign, unread
 
 LABELS = ("CORRECT", "INCORRECT")
@@ -179,16 +179,27 @@ class _Question:
     item: _Input
 
 
-@torch.no_grad()
 def factcc(
     reader: Reader, documents: Sequence[str], summaries: Sequence[str], settings: FactccSettings, name: str = "FactCC"
 ) -> list[FactCC]:
     """Judge each summary against its document, sentence by sentence (`claims.sentences`)."""
-    if len(documents) != len(summaries):
-        raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
+    return list(factcc_stream(reader, paired(documents, summaries), settings, name))
+
+
+def factcc_stream(reader: Reader, pairs: Iterable[Pair], settings: FactccSettings, name: str = "FactCC") -> Iterator[FactCC]:
+    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, few batches are held at once."""
+    return stream(lambda part: factcc_batch(reader, part, settings), pairs, settings.batch_size, name)
+
+
+@torch.no_grad()
+def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings) -> list[FactCC]:
+    """The verdict on each (document, summary); `settings.batch_size` of their sentences are read at once."""
+    documents, summaries = [document for document, _ in pairs], [summary for _, summary in pairs]
     model = reader.seq2seq
     reader.trained.eval()
-    troubles = [foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)]
+    troubles = [
+        foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)
+    ]
     said = [
         [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
     ]
@@ -206,7 +217,7 @@ def factcc(
     ]
     questions.sort(key=lambda question: len(question.item.ids))
     best: dict[tuple[int, int], Sentence] = {}
-    for begin in tqdm(range(0, len(questions), settings.batch_size), desc=name, mininterval=5, unit="batch"):
+    for begin in range(0, len(questions), settings.batch_size):
         part = questions[begin : begin + settings.batch_size]
         labels, spans = _scores(reader, [question.item for question in part])
         for question, chance, scores in zip(part, labels.softmax(1)[:, 0].tolist(), spans, strict=True):

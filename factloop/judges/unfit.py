@@ -46,7 +46,8 @@ def foreign(judge: Seq2Seq, name: str, text: str) -> str | None:
     strange = {found: count for found, count in letters.items() if found not in known_scripts(judge.tokenizer)}
     if sum(strange.values()) > UNKNOWN * letters.total():
         named = ", ".join(sorted(strange, key=lambda found: -strange[found])[:3])
-        return f"unknown_script: {sum(strange.values())} of {letters.total()} letters of the {name} are {named}, of which the judge knows no words"
+        count = f"{sum(strange.values())} of {letters.total()} letters"
+        return f"unknown_script: {count} of the {name} are {named}, of which the judge knows no words"
     return None
 
 

@@ -70,7 +70,9 @@ def aucs(rows: list[Row]) -> dict[str, Any]:
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
         if hard:
             metrics[f"judge/{name}/auc"] = asdict(auc_interval(scores[None], hard))
-            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(_over(name, [r for r in judged if r["error"] != OVERLAP_FINDS], -np.inf, _auc))
+            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(
+                _over(name, [r for r in judged if r["error"] != OVERLAP_FINDS], -np.inf, _auc)
+            )
         for kind in ERROR_TYPES:
             if scores[kind]:
                 metrics[f"judge/{name}/auc/{slug(kind)}"] = asdict(auc_interval(scores[None], scores[kind]))

@@ -28,7 +28,7 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
     texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
     pairs = [(row["document"], text) for row, group in zip(rows, texts, strict=True) for text in group]
-    verdicts = iter(judge_pairs(config, inputs, pairs, checkpoints, progress))
+    verdicts = judge_pairs(config, inputs, pairs, checkpoints, progress)
     scored = []
     statuses: list[dict[str, str]] = []
     for row, group in zip(rows, texts, strict=True):
@@ -72,7 +72,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     rows = list(read_rows(inputs["summaries"]))[: config["examples"]]
     documents, references = [row["document"] for row in rows], [row["summary"] for row in rows]
     outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
-    verdicts = judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress)
+    verdicts = list(judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress))
     scores: dict[str, list[Any]] = dict(rouge(references, outputs))
     scores |= {name: [verdict["scores"][name] for verdict in verdicts] for name in verdicts[0]["scores"]}
     statements: list[Any] = [None] * len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,15 @@ import pytest
 import torch
 
 from factloop.base import from_scratch
+from factloop.decoding import Hypothesis
 from factloop.judges import factcc_stream, qags_stream, quals_stream
 from factloop.judges.answer_extractor import new_extractor
 from factloop.judges.factcc import HEADS
+from factloop.judges.qags import QagsQuestion
 from factloop.judges.question_answerer import new_answerer
 from factloop.judges.stream import WINDOW, Pair, stream
 from factloop.reader import Reader
-from factloop.seq2seq import Seq2Seq
+from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import FactccSettings, Network, QagsSettings, QualsSettings, Window
 from factloop.steps import judging
 from factloop.steps.qags import load_models
@@ -30,8 +33,7 @@ PAIRS = [(" ".join(TEXTS[n % 30 : n % 30 + 1 + n % 3]), TEXTS[7 * n % 30]) for n
 CONFIG: dict[str, Any] = {
     "device": "cpu",
     "quals": {"groups": 3, "max_length": 8, "batch_size": 4},
-    # The models have learned nothing: whatever they give is taken.
-    "qags": {"answers": 2, "hypotheses": 2, "answer_floor": 0.0, "question_length": 6, "question_mark": False, "batch_size": 4},
+    "qags": {"answer_length": 8, "batch_size": 4},
     "factcc": {"batch_size": 4},
 }
 
@@ -54,6 +56,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, model in made.items():
         model.save(folder / name)
     return {name: folder / name for name in made}
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path]) -> None:
+    """The models have learned nothing: what is asked is given, and they answer and score it."""
+    model = Seq2Seq.load(inputs["qagen"])
+    targets = [Hypothesis(model.ids([["who wrote it", SEP, answer]], 40)[0][:-1], -1.0) for answer in ("Mara", "book", "in 19")]
+    quals_module, qags_module = (importlib.import_module(f"factloop.judges.{name}") for name in ("quals", "qags"))
+    monkeypatch.setattr(quals_module, "diverse_beam_search", lambda qagen, source, *rest: [targets] * len(source))
+    questions = [QagsQuestion(f"Who wrote {what}?", 1.0, "Mara Velling", 1.0, None, 0.0) for what in ("it", "the book")]
+    monkeypatch.setattr(qags_module, "ask", lambda models, summaries, settings: [questions] * len(summaries))
 
 
 def chosen(row: dict[str, Any]) -> list[Any]:

@@ -175,6 +175,8 @@ class QagsSettings(Checked):
     """Questions written for each answer, by beam search with as many beams (published: 10, by 5 or 10 beams)."""
     questions: int = 20
     """The most questions that are kept of a summary (published code: 20, 10 or 5)."""
+    spacy: str = ""
+    """The spaCy model whose entities and noun chunks are asked about (published: en_core_web_lg); empty: the answer extractor."""
     answer_floor: float = 0.02
     """The least probability of a span that is asked about."""
     answer_length: int = 16

@@ -19,7 +19,7 @@ from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import write_rows
 from tasks import parent
-from tasks.calibrate import agree, labelled_data, rows_of, write_card
+from tasks.calibrate import against_baseline, agree, columns, labelled_data, rows_of, write_card
 from tasks.console import console as terminal
 from tasks.console import say
 from tasks.data import reproduce
@@ -62,13 +62,16 @@ def show(measured: Done, card: Path) -> None:
     from rich.table import Table
 
     for source, scores in rows_of(measured.metrics).items():
-        kinds = list(dict.fromkeys(kind for found in scores.values() for kind in found))
+        kinds = columns(scores)
         table = Table(title=source, title_justify="left", title_style="bold")
         for name in ("score", *kinds):
             table.add_column(name.replace("_", " "))
         for name, found in scores.items():
             table.add_row(name, *(found.get(kind, "") for kind in kinds))
         terminal.print(table)
+        for name in scores:
+            if (told := against_baseline(measured.metrics, name, source)).startswith("nothing"):
+                say(f"{name}: {told}")
     say(f"card    {card}")
 
 

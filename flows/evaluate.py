@@ -25,7 +25,7 @@ from tasks.console import console as terminal
 from tasks.console import metric_table, say
 from tasks.evidence import trace_examples
 from tasks.failures import told
-from tasks.gate import examples
+from tasks.gate import each_example
 from tasks.memo import Done
 from tasks.own import NotReady, Own, judge_rows, prepare_own, statuses, write_pages
 from tasks.profiles import load_profile
@@ -76,7 +76,7 @@ def scores_path(file: Path, out: Path | None, overwrite: bool) -> Path:
 
 
 def show(own: Own, done: Done, scores: Path, report: Path) -> None:
-    counts = ", ".join(f"{count} {status}" for status, count in statuses(examples(done)).items())
+    counts = ", ".join(f"{count} {status}" for status, count in statuses(each_example(done)).items())
     say(f"[bold]{escape(own.name)}[/bold]  {int(done.metrics['examples'])} {own.kind}: {counts}")
     terminal.print(metric_table(f"Written by {escape(own.writer)}", {"value [95% interval]": done}, METRICS))
     say("the same file by the same judge: taken from an earlier run" if done.reused else f"judged in {done.seconds:.0f} s")
@@ -91,6 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help="a registered model that writes the summaries or answers (default: they are in the file)")
     parser.add_argument("--kind", choices=["summaries", "tables"], help="what is in the file (default: told from its fields)")
     parser.add_argument("--out", type=Path, help="the table of scores (default: <file>.scores.csv beside the file)")
+    parser.add_argument(
+        "--skip-bad-rows", action="store_true", help="judge the other rows of a file with broken ones (default: none of it)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the table of scores if it exists")
     for name in COLUMNS:
         parser.add_argument(f"--{name}", metavar="FIELD", help=f"your field for the {name}, if not {name!r}")
@@ -99,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     with told("evaluate", Refused, NotReady, FileNotFoundError, IsADirectoryError):
         profile = load_profile(options.profile)
         scores = scores_path(options.file, options.out, options.overwrite)
-        kind, rows = read_own(options.file, options.kind, columns, written=not options.model)
+        kind, rows = read_own(options.file, options.kind, columns, not options.model, options.skip_bad_rows)
         own = prepare_own(options.file.name, kind, rows, profile, options.model)
         with prefect_api():
             done, report = evaluate(own, scores)

@@ -23,8 +23,8 @@ from .report import page, save_page
 BASELINE = "trigrams"
 CARD = "card"  # tag of a model version: the gist of its card
 PLANTED = "planted errors"
-KINDS = ("auc", "balanced_accuracy", "pearson", "spearman", "pearson_partial", "spearman_partial", "over_trigrams")
-NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{'|'.join(KINDS)})(?:/(?P<error>\w+))?")
+KINDS = ("n", "auc", "balanced_accuracy", "pearson", "spearman", "pearson_partial", "spearman_partial", "over_trigrams")
+NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{'|'.join(KINDS)})(?:/(?P<error>[\w.-]+))?")
 Table = dict[str, dict[str, dict[str, str]]]
 
 
@@ -43,20 +43,44 @@ def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges:
 
 
 def rows_of(metrics: Mapping[str, float], by_error: bool = False) -> Table:
-    """Source -> score -> kind of agreement -> its value with interval; or source -> score -> kind of error -> AUC."""
+    """Source -> score -> kind of agreement -> its value with interval, `n` first; or source -> score -> kind of error -> AUC."""
     table: Table = {}
     order = {kind: place for place, kind in enumerate(KINDS)}
     for metric in sorted(metrics, key=lambda metric: order.get(metric.rpartition("/")[2], len(order))):
         found = NAMES.fullmatch(metric)
-        if found and bool(found["error"]) == by_error:
+        if not found or bool(found["error"]) != by_error:
+            continue
+        told = f"{metrics[metric]:.0f}" if found["kind"] == "n" else interval_text(metrics, metric)
+        if found["kind"] == "n" or f"{metric}.low" in metrics:  # the ends of an interval are no kinds of error
             column = found["error"] if by_error else found["kind"]
-            table.setdefault(found["source"] or PLANTED, {}).setdefault(found["name"], {})[column] = interval_text(metrics, metric)
+            table.setdefault(found["source"] or PLANTED, {}).setdefault(found["name"], {})[column] = told
+    return table
+
+
+def columns(scores: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Those that any of the scores of a source has, in order."""
+    return list(dict.fromkeys(column for found in scores.values() for column in found))
+
+
+def status_table(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Judge -> status -> the share of the examples that had it."""
+    table: dict[str, dict[str, float]] = {}
+    for metric in sorted(metrics):
+        prefix, _, rest = metric.partition("/")
+        judge, _, kind = rest.partition("/")
+        if prefix == "status":
+            table.setdefault(judge, {})[kind.replace("_", " ")] = metrics[metric]
     return table
 
 
 def against_baseline(metrics: Mapping[str, float], name: str, source: str) -> str:
     """In words, whether a score agrees with the labels of a source better than the trigrams that summary and document share."""
-    at = f"judge/{name}/over_{BASELINE}" if source == PLANTED else f"judge/{name}/{source}/over_{BASELINE}"
+    of = f"judge/{name}" if source == PLANTED else f"judge/{name}/{source}"
+    at = f"{of}/over_{BASELINE}"
+    if at not in metrics:
+        count = int(metrics.get(f"{of}/n", 0))
+        why = f"one and the same label on all {count} examples that it judged" if count else "it judged none of the examples"
+        return f"nothing can be said: {why}"
     if metrics[f"{at}.low"] > 0:
         return "better than trigrams"
     return "worse than trigrams" if metrics[f"{at}.high"] < 0 else "not surely better than trigrams"
@@ -66,6 +90,9 @@ def gist(metrics: Mapping[str, float], name: str) -> str:
     """One line: how far a score can be trusted, by source, beside the trigrams."""
     told = []
     for source, scores in rows_of(metrics).items():
+        if name not in scores or not scores[name].keys() & {"auc", "pearson"}:
+            told.append(f"{source}: {against_baseline(metrics, name, source)}")
+            continue
         kind = "auc" if "auc" in scores[name] else "pearson"
         label = "AUC" if kind == "auc" else "Pearson"
         told.append(f"{source}: {label} {scores[name][kind]}, trigrams {scores[BASELINE][kind]}, {against_baseline(metrics, name, source)}")
@@ -79,7 +106,10 @@ def write_card(profile: Profile, measured: Done, judges: Mapping[str, Done]) -> 
     table = rows_of(measured.metrics)
     verdicts = {source: {name: against_baseline(measured.metrics, name, source) for name in scores} for source, scores in table.items()}
     errors = rows_of(measured.metrics, by_error=True)
-    text = page("card.html.jinja", profile=profile, measured=measured, table=table, errors=errors, verdicts=verdicts, judges=judges)
+    text = page(
+        "card.html.jinja", profile=profile, measured=measured, table=table, errors=errors, verdicts=verdicts, judges=judges,
+        columns=columns, statuses=status_table(measured.metrics),
+    )  # fmt: skip
     save_page(folder / "card.html", text, "card")
     save_page(folder / "card.json", json.dumps({"run": measured.run_id, "metrics": measured.metrics}, indent=1), "card.json")
     client = MlflowClient()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,12 @@ class Gated:
 
 
 def examples(evaluation: Done) -> list[dict[str, Any]]:
-    return list(read_rows(Path(evaluation.path) / "examples.jsonl"))
+    return list(each_example(evaluation))
+
+
+def each_example(evaluation: Done) -> Iterator[dict[str, Any]]:
+    """The same one at a time: with their evidence those of a large file are more than fits into memory."""
+    return read_rows(Path(evaluation.path) / "examples.jsonl")
 
 
 @task(task_run_name="compare-{label}")

@@ -17,7 +17,7 @@ GATED = ("summarizer", "table-qa")
 LIKENESS = ("rouge1", "rouge2", "rougeL", "bleu", "meteor")
 QUALS = ("quals", "quals_low", "quals_worst", "quals_answer", "quals_answer_worst")
 KNOWN_TRUTH = ("hallucination_rate", "fact_recall")
-ALONE = {"summarizer": ("no_evidence",), "table-qa": ("bleu_lowercase",)}
+ALONE = {"summarizer": ("no_evidence", "status/quals/scored"), "table-qa": ("bleu_lowercase",)}
 """What is measured of a model and never compared by example."""
 
 

@@ -64,7 +64,7 @@ def _training(profile: Profile, model: str) -> tuple[str, TrainingSettings | Non
         "answer-extractor": ("factloop.steps.qags:train_extractor", own, asked, read, ("answers",)),
         "question-generator": ("factloop.steps.qags:train_generator", own, asked, read | {"answer": "1984"}, ("question",)),
         "question-answerer": ("factloop.steps.qags:train_answerer", own, asked, read | {"question": ASKED}, ("answer",)),
-        "factcc": ("factloop.steps.factcc:train", profile.judges.factcc_model, "claims", pair, ("correct", "sentences")),
+        "factcc": ("factloop.steps.factcc:train", profile.judges.factcc_model, "claims", pair, ("correct", "sentences", "status")),
     }[model]  # fmt: skip
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from factloop.corpora.rows import Row, write_rows
 
 from .environment import STATE
 from .evidence import token_plot
-from .gate import examples
+from .gate import each_example
 from .judges import Judges, gate_judges, judge_keys, judge_settings
 from .keys import file_digest
 from .memo import Context, Done, once, recall_version
@@ -29,6 +32,7 @@ from .serving import aliased
 
 WRITERS: dict[Kind, str] = {"summaries": "summarizer", "tables": "table-qa"}
 SHOWN = 20  # examples in the report, worst first
+BROKEN = "bad row: "  # status of what could not be read
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
@@ -105,14 +109,13 @@ def harmless(text: str) -> str:
 def write_scores(done: Done, path: Path) -> None:
     """One row per row of the person's file, in its order; whole or not at all."""
     scratch = path.with_name(path.name + ".unfinished")
-    rows = examples(done)
-    names = list(rows[0]["scores"])
+    names = list(next(each_example(done))["scores"])
     asked = ("question", "answer") if "quals" in names else ()
     try:
         with scratch.open("w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)
             table.writerow(["id", "status", *names, *(f"worst_{name}" for name in asked), "output"])
-            for row in rows:
+            for row in each_example(done):
                 worst: Row = next(iter(row["evidence"].get("quals", [])), {})
                 scores = ["" if (value := row["scores"][name]) is None else f"{value:.6g}" for name in names]
                 texts = [*(worst.get(name, "") for name in asked), row["output"]]
@@ -126,13 +129,22 @@ def write_scores(done: Done, path: Path) -> None:
 def write_pages(own: Own, done: Done, scores: Path) -> Path:
     """The table of scores and the report, both kept with the run; returns the report's path."""
     write_scores(done, scores)
-    rows = examples(done)
     path = STATE / "reports" / f"evaluate-{done.run_id}.html"
     names = [name for name in done.metrics if f"{name}.low" in done.metrics]
-    shown = sorted(rows, key=_badness)[:SHOWN]
+    broken = [row for row in each_example(done) if row["status"].startswith(BROKEN)]
+    shown = nsmallest(SHOWN, (row for row in each_example(done) if not row["status"].startswith(BROKEN)), key=_badness)
     save_page(
         path,
-        page("evaluate.html.jinja", own=own, done=done, names=names, rows=shown, statuses=statuses(rows), token_plot=token_plot),
+        page(
+            "evaluate.html.jinja",
+            own=own,
+            done=done,
+            names=names,
+            rows=shown,
+            broken=broken,
+            statuses=statuses(each_example(done)),
+            token_plot=token_plot,
+        ),
         "evaluate",
     )
     client = MlflowClient()
@@ -147,7 +159,6 @@ def _badness(row: Row) -> tuple[Any, ...]:
     return tuple((scores.get(name) is None, scores.get(name) or 0) for name in ("quals", "values", "unigrams", "rougeL"))
 
 
-def statuses(rows: list[Row]) -> dict[str, int]:
+def statuses(rows: Iterable[Row]) -> dict[str, int]:
     """How many rows have each status, numbers in it left out."""
-    kinds = [row["status"].partition(":")[0].replace("_", " ") for row in rows]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    return Counter(row["status"].partition(":")[0].replace("_", " ") for row in rows)

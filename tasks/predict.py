@@ -50,7 +50,8 @@ class Generator(PythonModel):
 
             found = factcc(self.model, [row["document"] for row in rows], [row["summary"] for row in rows], FactccSettings())
             sentences = [json.dumps([[item.text, item.correct] for item in verdict.sentences]) for verdict in found]
-            return pd.DataFrame({"correct": [str(verdict.mean) for verdict in found], "sentences": sentences})
+            correct = ["" if verdict.mean is None else str(verdict.mean) for verdict in found]
+            return pd.DataFrame({"correct": correct, "sentences": sentences, "status": [verdict.status for verdict in found]})
         if self.kind == "table-question-generator":
             texts = [entries(row["sentence"], json.loads(row["entries"])) for row in rows]
             return pd.DataFrame({"question": beam_search(self.model, texts)})

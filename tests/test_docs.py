@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,15 @@ def test_files_named_in_the_documentation_exist(page: Path) -> None:
     linked = [name for name in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in name]
     missing = [name for name in named if not (ROOT / name).exists()] + [name for name in linked if not (page.parent / name).exists()]
     assert not missing
+
+
+@pytest.mark.unit
+def test_the_example_of_reworded_claims_makes_some() -> None:
+    page = (ROOT / "docs" / "bring-your-own.md").read_text().split("\n### FactCC's claims, reworded")[1]
+    scope: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), scope)
+    (row,) = scope["rows"]
+    assert "paraphrase" in {claim["kind"] for claim in row["claims"]} and "has won" in row["document"]
 
 
 @pytest.mark.flow

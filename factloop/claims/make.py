@@ -293,10 +293,12 @@ def _near(edit: Edit, mentions: list[Mention], together: list[set[str]]) -> bool
     return any(edit.new in values and not others.isdisjoint(values) for values in together)
 
 
-def claim_rows(rows: Sequence[dict[str, Any]], settings: ClaimSettings, find: FindMentions = pattern_mentions) -> Iterator[dict[str, Any]]:
+def claim_rows(
+    rows: Sequence[dict[str, Any]], settings: ClaimSettings, find: FindMentions = pattern_mentions, paraphrase: Paraphrase | None = None
+) -> Iterator[dict[str, Any]]:
     """For each row with `id`, `document` and `summary` (its reference) that claims can be made of: `id`, `document`, `claims`."""
     shared = shared_words(rows) if settings.reference_share else ()
     for row in rows:
-        claims = make_claims(row["document"], row["summary"], settings, random.Random(f"claims {row['id']}"), shared, find)
+        claims = make_claims(row["document"], row["summary"], settings, random.Random(f"claims {row['id']}"), shared, find, paraphrase)
         if claims:
             yield {"id": row["id"], "document": row["document"], "claims": [asdict(claim) for claim in claims]}

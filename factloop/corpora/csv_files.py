@@ -12,6 +12,14 @@ from .rows import BadRow, Row, Rule, decoded, raw_lines
 
 def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """The rows below a header, each with the line at which it starts."""
+    for number, row in csv_records(path):
+        if isinstance(row, Rule):
+            raise BadRow(path, number, str(row))
+        yield number, row
+
+
+def csv_records(path: Path) -> Iterator[tuple[int, Row | Rule]]:
+    """The same, with the rule in the place of a row that breaks one and leaves those after it to be read."""
     cells = csv_lines(path)
     start, header = next(cells, (1, []))
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -19,8 +27,9 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise BadRow(path, start, f"the header names {', '.join(map(repr, twice))} more than once")
     for number, line in cells:
         if len(line) != len(header):
-            raise BadRow(path, number, f"{len(line)} fields where the header has {len(header)}")
-        yield number, dict(zip(header, line, strict=True))
+            yield number, Rule(f"{len(line)} fields where the header has {len(header)}")
+        else:
+            yield number, dict(zip(header, line, strict=True))
 
 
 def text_lines(path: Path) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A person's own file: JSONL or CSV of documents and summaries, or of tables and questions.
 
 The whole file is read and checked before anything else happens. What breaks a rule raises BadRow
-with the file, the line at which the row starts, and the rule.
+with the file, the line at which the row starts, and the rule; or, where bad rows are to be skipped,
+stands in the place of its row.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from .csv_files import csv_lines, csv_rows
+from .csv_files import csv_lines, csv_records
 from .rows import BadRow, Row, Rule, as_object, lines, parsed
 
 Kind = Literal["summaries", "tables"]
@@ -22,26 +23,31 @@ NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def read_own(
-    path: Path, kind: Kind | None = None, columns: Mapping[str, str] | None = None, written: bool = True
+    path: Path, kind: Kind | None = None, columns: Mapping[str, str] | None = None, written: bool = True, skip: bool = False
 ) -> tuple[Kind, list[Row]]:
     """The kind of the file, told from its columns where none is given, and its rows.
 
     Rows of summaries have id, document, summary and reference; rows of tables id, question, title,
     header, rows, answer and reference. `reference` may be None. With `written` false `summary` and
     `answer` are not read and None: a model is to write them. Rows of a file without ids are called by
-    their lines.
+    their lines. With `skip` a bad row has the same fields, empty, and `bad`: file, row and rule. What breaks
+    the file as such is refused all the same, and so is a file of bad rows alone.
     """
     named = {name: name for name in COLUMNS} | dict(columns or {})
     found = _numbered(path)
-    if not found:
-        raise BadRow(path, 1, "the file has no rows")
-    kind = kind or _kind(path, *found[0], named)
+    kind = kind or _kind(path, *_telling(path, found if skip else found[:1], named), named)
+    hollow = (
+        {"document": "", "summary": ""} if kind == "summaries" else {"question": "", "title": "", "header": [], "rows": [], "answer": ""}
+    )
 
     def read(fields: Row) -> Row:
         row = _summary(fields, named, written) if kind == "summaries" else _question(path, fields, named, written)
         return row | {"reference": _text(fields, named["reference"]) if fields.get(named["reference"]) not in (None, "") else None}
 
-    return kind, _called(path, found, columns or {}, read)
+    rows = _called(path, found, columns or {}, read, hollow | {"reference": None} if skip else None)
+    if all("bad" in row for row in rows):
+        raise BadRow(path, found[0][0], f"it and every other is a bad row: {rows[0]['bad']}")
+    return kind, rows
 
 
 def read_incoming(path: Path, kind: Kind, columns: Mapping[str, str] | None = None) -> list[Row]:
@@ -54,18 +60,18 @@ def read_incoming(path: Path, kind: Kind, columns: Mapping[str, str] | None = No
         asked = fields.get(named["question"]) not in (None, "")
         return {"question": _text(fields, named["question"]) if asked else None} | _table(path, fields, named["table"])
 
-    found = _numbered(path)
-    if not found:
-        raise BadRow(path, 1, "the file has no rows")
-    return _called(path, found, columns or {}, read)
+    return _called(path, _numbered(path), columns or {}, read)
 
 
-def _called(path: Path, found: list[tuple[int, Row]], columns: Mapping[str, str], read: Callable[[Row], Row]) -> list[Row]:
-    """What `read` makes of the fields of each row, with its id, which no other row has."""
+def _called(
+    path: Path, found: list[tuple[int, Row | Rule]], columns: Mapping[str, str], read: Callable[[Row], Row], hollow: Row | None = None
+) -> list[Row]:
+    """What `read` makes of the fields of each row, with its id, which no other row has; `hollow` in the place of bad rows."""
     rows = []
     seen: dict[str, int] = {}
     for number, fields in found:
         try:
+            fields = _row(fields)
             missing = [name for name in columns.values() if name not in fields]
             if missing:
                 raise Rule(f"there is no field {missing[0]!r}; there are {sorted(fields)}")
@@ -73,26 +79,47 @@ def _called(path: Path, found: list[tuple[int, Row]], columns: Mapping[str, str]
             row: Row = {"id": _id(fields[name]) if name in fields else str(number)} | read(fields)
             if row["id"] in seen:
                 raise Rule(f"the id {row['id']!r} is that of row {seen[row['id']]} too")
-        except Rule as rule:
-            raise BadRow(path, number, str(rule)) from None
+        except (Rule, BadRow) as rule:  # BadRow: of a table's own file
+            if hollow is None:
+                raise rule if isinstance(rule, BadRow) else BadRow(path, number, str(rule)) from None
+            row = hollow | {"id": f"row {number}", "bad": f"{path.name}: row {number}: {rule}"}  # an id of its own may be what is wrong
         seen[row["id"]] = number
         rows.append(row)
     return rows
 
 
-def _numbered(path: Path) -> list[tuple[int, Row]]:
-    """The rows of a file as its format gives them, each with the line at which it starts."""
+def _row(fields: Row | Rule) -> Row:
+    if isinstance(fields, Rule):
+        raise fields
+    return fields
+
+
+def _telling(path: Path, found: list[tuple[int, Row | Rule]], named: Mapping[str, str]) -> tuple[int, Row]:
+    """The first row that tells the kind of the file, else the first that is one."""
+    rows = [(number, fields) for number, fields in found if isinstance(fields, dict)]
+    if not rows:
+        raise BadRow(path, found[0][0], str(found[0][1]))
+    return next((item for item in rows if (named["document"] in item[1]) != (named["question"] in item[1])), rows[0])
+
+
+def _numbered(path: Path) -> list[tuple[int, Row | Rule]]:
+    """The rows of a file as its format gives them, at least one, each with the line at which it starts; a rule for one that breaks it."""
     if path.name.endswith(CSV):
-        return list(csv_rows(path))
-    if not path.name.endswith(JSONL):
+        found = list(csv_records(path))
+    elif path.name.endswith(JSONL):
+        found = [(number, _object(line)) for number, line in lines(path)]
+    else:
         raise BadRow(path, 1, f"the file's name must end with one of {', '.join(JSONL + CSV)}")
-    found = []
-    for number, line in lines(path):
-        try:
-            found.append((number, as_object(line)))
-        except Rule as rule:
-            raise BadRow(path, number, str(rule)) from None
+    if not found:
+        raise BadRow(path, 1, "the file has no rows")
     return found
+
+
+def _object(line: bytes) -> Row | Rule:
+    try:
+        return as_object(line)
+    except Rule as rule:
+        return rule
 
 
 def _kind(path: Path, number: int, first: Row, named: Mapping[str, str]) -> Kind:

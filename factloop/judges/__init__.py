@@ -4,9 +4,9 @@ In: lists of strings (documents, summaries, references). Out: a score and its ev
 """
 
 from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, overlap_features, rouge
-from .factcc import FactCC, factcc
+from .factcc import FactCC, factcc, factcc_stream
 from .qagen import train_qagen
-from .qags import Qags, QagsModels, qags
+from .qags import Qags, QagsModels, qags, qags_stream
 from .quals import Quals, QualsPair, ask, quals, quals_stream
 
 __all__ = [
@@ -19,10 +19,12 @@ __all__ = [
     "bleu",
     "bleu_statistics",
     "factcc",
+    "factcc_stream",
     "meteor",
     "meteor_statistics",
     "overlap_features",
     "qags",
+    "qags_stream",
     "quals",
     "quals_stream",
     "rouge",

@@ -7,6 +7,7 @@ does so, where spaCy is installed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from .spans import TextWindow, one_piece
 
 OUTSIDE, BEGIN, INSIDE = range(3)
 SPACY_MODEL = "en_core_web_lg"  # as published
+
+
+class NoSpacy(RuntimeError):
+    """spaCy, or its model that a setting names, is not installed."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,20 @@ def _spans(window: TextWindow, shares: list[list[float]], floor: float, longest:
     return [Candidate(*item) for item in sorted(found.items(), key=lambda item: (item[1] == item[1], -item[1]))]
 
 
-def noun_phrases(texts: Sequence[str], model: str = SPACY_MODEL) -> list[list[Candidate]]:
-    """Entities and noun chunks of each text, distinct, in order, all of probability 1."""
+@functools.lru_cache(maxsize=1)
+def _pipeline(model: str) -> Any:
     try:
         import spacy
 
-        pipeline = spacy.load(model)
+        return spacy.load(model)
     except (ImportError, OSError) as error:
         command = f"pip install spacy && python -m spacy download {model}"
-        raise RuntimeError(f"answers by noun phrases need spaCy and its model {model} ({error}): {command}") from None
+        raise NoSpacy(f"answers by noun phrases need spaCy and its model {model} ({error}): {command}") from None
+
+
+def noun_phrases(texts: Sequence[str], model: str = SPACY_MODEL) -> list[list[Candidate]]:
+    """Entities and noun chunks of each text, distinct, in order, all of probability 1; NoSpacy where the model is not installed."""
+    pipeline = _pipeline(model)
     found = [[span.text for spans in (text.ents, text.noun_chunks) for span in spans] for text in pipeline.pipe(texts)]
     return [[Candidate(text, 1.0) for text in dict.fromkeys(line)] for line in found]
 

@@ -11,8 +11,12 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalise(answer: str) -> str:
-    """Lower case, without punctuation and articles, single spaces."""
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+    """Lower case, without punctuation and articles, single spaces; where nothing else is left, as it is but for case and spaces.
+
+    SQuAD's makes all of "the", "a" and "?" one empty answer, and these alike.
+    """
+    plain = " ".join(answer.lower().split())
+    return " ".join(_ARTICLES.sub(" ", plain.translate(_PUNCTUATION)).split()) or plain
 
 
 def token_f1(first: str | None, second: str | None) -> float:

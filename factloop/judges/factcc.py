@@ -23,14 +23,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..claims.mentions import Span, sentences
 from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
-from .unfit import no_text
+from .stream import Pair, paired, stream
+from .unfit import foreign, unread
 
 LABELS = ("CORRECT", "INCORRECT")
 HEADS = {"label": 2, "source": 2, "claim": 2}
@@ -157,11 +157,12 @@ def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int
         if not 0 < len(coded.ids) <= longest_claim(model):
             continue
         room = _room(model, len(coded.ids))
-        begin, end = document.tokens(claim["source"]) or (0, len(document.ids))
-        # Of a long document the piece around what the claim is about.
+        known = document.tokens(claim["source"]) if claim["source"] else None
+        begin, end = known or (0, len(document.ids) - 1)
+        # Of a long document the piece around what the claim is about, or its middle.
         start = max(0, min((begin + end - room) // 2, len(document.ids) - room))
         item = _input(model, document.ids[start : start + room], coded.ids)
-        source = (begin - start, end - start) if start <= begin and end < start + room else UNKNOWN
+        source = (begin - start, end - start) if known and start <= begin and end < start + room else UNKNOWN
         error = coded.tokens(claim["error"]) if claim["error"] else None
         offset = item.document + 1
         yield item, LABELS.index(claim["label"]), [*source, *((error[0] + offset, error[1] + offset) if error else UNKNOWN)]
@@ -178,16 +179,27 @@ class _Question:
     item: _Input
 
 
-@torch.no_grad()
 def factcc(
     reader: Reader, documents: Sequence[str], summaries: Sequence[str], settings: FactccSettings, name: str = "FactCC"
 ) -> list[FactCC]:
     """Judge each summary against its document, sentence by sentence (`claims.sentences`)."""
-    if len(documents) != len(summaries):
-        raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
+    return list(factcc_stream(reader, paired(documents, summaries), settings, name))
+
+
+def factcc_stream(reader: Reader, pairs: Iterable[Pair], settings: FactccSettings, name: str = "FactCC") -> Iterator[FactCC]:
+    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, few batches are held at once."""
+    return stream(lambda part: factcc_batch(reader, part, settings), pairs, settings.batch_size, name)
+
+
+@torch.no_grad()
+def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings) -> list[FactCC]:
+    """The verdict on each (document, summary); `settings.batch_size` of their sentences are read at once."""
+    documents, summaries = [document for document, _ in pairs], [summary for _, summary in pairs]
     model = reader.seq2seq
     reader.trained.eval()
-    troubles = [no_text("summary", summary) or _wordless(document) for document, summary in zip(documents, summaries, strict=True)]
+    troubles = [
+        foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)
+    ]
     said = [
         [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
     ]
@@ -205,7 +217,7 @@ def factcc(
     ]
     questions.sort(key=lambda question: len(question.item.ids))
     best: dict[tuple[int, int], Sentence] = {}
-    for begin in tqdm(range(0, len(questions), settings.batch_size), desc=name, mininterval=5, unit="batch"):
+    for begin in range(0, len(questions), settings.batch_size):
         part = questions[begin : begin + settings.batch_size]
         labels, spans = _scores(reader, [question.item for question in part])
         for question, chance, scores in zip(part, labels.softmax(1)[:, 0].tolist(), spans, strict=True):
@@ -247,8 +259,8 @@ def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[i
         yield start, _input(model, document.ids[start : start + room], claim.ids)
 
 
-def _wordless(document: str) -> str | None:
-    return no_text("document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
+def _wordless(model: Seq2Seq, document: str) -> str | None:
+    return foreign(model, "document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
 
 
 def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
@@ -260,4 +272,5 @@ def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Co
         return f"too long: sentence of {longest} tokens, the judge reads {most}"
     if (pieces := len(_starts(model, document, longest))) > settings.pieces:
         return f"too long: document of {pieces} pieces, the judge reads {settings.pieces}"
-    return SCORED
+    said = [token for claim in claims for token in claim.ids]
+    return unread(model, "summary", said) or unread(model, "document", document.ids) or SCORED

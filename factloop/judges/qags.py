@@ -13,22 +13,21 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from ..decoding import diverse_beam_search
 from ..reader import Reader
 from ..seq2seq import Seq2Seq
 from ..settings import QagsSettings
-from .answer_extractor import Candidate, extract_answers
+from .answer_extractor import Candidate, extract_answers, noun_phrases
 from .answers import normalise, token_f1
 from .question_answerer import Answer, answer, text_room
 from .question_generator import sources
 from .spans import TextWindow, pieces, tokenise
-from .unfit import no_text
+from .stream import Pair, paired, stream
+from .unfit import foreign
 
 LEAST_WORDS = 3  # of a question (published)
 
@@ -86,20 +85,19 @@ class Written(NamedTuple):
 
 def qags(models: QagsModels, documents: Sequence[str], summaries: Sequence[str], settings: QagsSettings, name: str = "QAGS") -> list[Qags]:
     """Score each summary against its document, in batches, with a status for each whatever the texts are."""
-    if len(documents) != len(summaries):
-        raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
+    return list(qags_stream(models, paired(documents, summaries), settings, name))
+
+
+def qags_stream(models: QagsModels, pairs: Iterable[Pair], settings: QagsSettings, name: str = "QAGS") -> Iterator[Qags]:
+    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, few batches are held at once."""
+    return stream(lambda part: qags_batch(models, part, settings), pairs, settings.batch_size, name)
+
+
+def qags_batch(models: QagsModels, pairs: Sequence[Pair], settings: QagsSettings) -> list[Qags]:
+    """The verdict on each (document, summary), all at once."""
     for model in (models.extractor.seq2seq, models.generator, models.answerer.seq2seq):
         model.model.eval()
-    order = sorted(range(len(summaries)), key=lambda index: (len(documents[index]), len(summaries[index])))
-    result: dict[int, Qags] = {}
-    for begin in tqdm(range(0, len(order), settings.batch_size), desc=name, mininterval=5, unit="batch"):
-        part = order[begin : begin + settings.batch_size]
-        found = _batch(models, [documents[index] for index in part], [summaries[index] for index in part], settings)
-        result |= zip(part, found, strict=True)
-    return [result[index] for index in range(len(summaries))]
-
-
-def _batch(models: QagsModels, documents: Sequence[str], summaries: Sequence[str], settings: QagsSettings) -> list[Qags]:
+    documents, summaries = [document for document, _ in pairs], [summary for _, summary in pairs]
     result = [Qags(unfit=_unfit(models, *texts, settings)) for texts in zip(documents, summaries, strict=True)]
     fit = [index for index, verdict in enumerate(result) if not verdict.unfit]
     for index, found in zip(fit, ask(models, [summaries[index] for index in fit], settings), strict=True):
@@ -109,8 +107,8 @@ def _batch(models: QagsModels, documents: Sequence[str], summaries: Sequence[str
     read = [pieces(window, text_room(reader)) for window in tokenise(reader, [documents[index] for index in asked])]
     questions = [[one.question for one in result[index].questions] for index in asked]
     for index, answers in zip(asked, answer(models.answerer, read, questions, settings.answer_length), strict=True):
-        pairs = zip(result[index].questions, answers, strict=True)
-        whole = [replace(one, document=given.text, document_probability=given.probability) for one, given in pairs]
+        both = zip(result[index].questions, answers, strict=True)
+        whole = [replace(one, document=given.text, document_probability=given.probability) for one, given in both]
         broken = any(math.isnan(given.probability) for given in answers)
         result[index] = Qags(unfit=_not_a_number("question answerer")) if broken else Qags(whole)
     return result
@@ -124,7 +122,10 @@ def ask(models: QagsModels, summaries: Sequence[str], settings: QagsSettings) ->
     if not summaries:
         return []
     said = tokenise(models.extractor.seq2seq, summaries)
-    candidates = extract_answers(models.extractor, said, settings.answer_floor, settings.answer_length)
+    if settings.spacy:
+        candidates = noun_phrases(summaries, settings.spacy)
+    else:
+        candidates = extract_answers(models.extractor, said, settings.answer_floor, settings.answer_length)
     written = _write(models.generator, summaries, [_choose(line, settings) for line in candidates], settings)
     proper = [_proper(line, settings.question_mark) for line in written]
     given = answer(
@@ -202,7 +203,7 @@ def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettin
     for name, text in (("summary", summary), ("document", document)):
         if not any(map(str.isalnum, text)):
             return f"empty: the {name} has no letter or digit"
-        if trouble := no_text(name, text):
+        if trouble := foreign(models.answerer.seq2seq, name, text):
             return trouble
     reader, generator = models.answerer.seq2seq, models.generator
     rooms = (

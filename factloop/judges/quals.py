@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
-from tqdm import tqdm
 
 from ..decoding import Hypothesis, Likelihood, diverse_beam_search, score_targets
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import QualsSettings
+from .stream import Pair, paired, stream
 from .unfit import unfit
 
 LOW = 0.2  # quantile over the pairs: one wrong detail barely moves a mean, and the worst pair of many is often a bad question
 PUNCTUATION = (".", ",", ";")  # published: these and the end are no part of an answer's likelihood
-WINDOW = 16  # batches that are sorted by length together, and all that is held at once
 
 
 @dataclass(frozen=True)
@@ -129,29 +127,24 @@ def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str,
 
 def quals(qagen: Seq2Seq, documents: Sequence[str], summaries: Sequence[str], settings: QualsSettings, name: str = "QUALS") -> list[Quals]:
     """Score each summary against its document; `name` is what the progress is called."""
-    if len(documents) != len(summaries):
-        raise ValueError(f"{len(documents)} documents but {len(summaries)} summaries")
-    return list(quals_stream(qagen, list(zip(documents, summaries, strict=True)), settings, name))
+    return list(quals_stream(qagen, paired(documents, summaries), settings, name))
 
 
-def quals_stream(qagen: Seq2Seq, pairs: Iterable[tuple[str, str]], settings: QualsSettings, name: str = "QUALS") -> Iterator[Quals]:
-    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, `WINDOW` batches are held at once."""
+def quals_stream(qagen: Seq2Seq, pairs: Iterable[Pair], settings: QualsSettings, name: str = "QUALS") -> Iterator[Quals]:
+    """The verdict on each (document, summary) in order. Of `pairs`, which may be endless, few batches are held at once."""
+    return stream(lambda part: quals_batch(qagen, part, settings), pairs, settings.batch_size, name)
+
+
+def quals_batch(qagen: Seq2Seq, pairs: Sequence[Pair], settings: QualsSettings) -> list[Quals]:
+    """The verdict on each (document, summary), all at once."""
     qagen.model.eval()
-    stream = iter(pairs)
-    bar = tqdm(total=len(pairs) if isinstance(pairs, Sized) else None, desc=name, mininterval=5, unit="summary")
-    while held := list(islice(stream, WINDOW * settings.batch_size)):
-        found = {index: Quals([], why) for index, pair in enumerate(held) if (why := unfit(qagen, *pair, settings.pieces))}
-        order = sorted(set(range(len(held))) - set(found), key=lambda index: tuple(map(len, held[index])))
-        for begin in range(0, len(order), settings.batch_size):
-            part = order[begin : begin + settings.batch_size]
-            found |= zip(part, _batch(qagen, [held[index] for index in part], settings), strict=True)
-            bar.update(len(part))
-        bar.update(len(held) - len(order))
-        yield from (found[index] for index in range(len(held)))
-    bar.close()
+    troubles = [unfit(qagen, *pair, settings.pieces) for pair in pairs]
+    fit = [pair for pair, why in zip(pairs, troubles, strict=True) if not why]
+    verdicts = iter(_batch(qagen, fit, settings) if fit else ())
+    return [Quals([], why) if why else next(verdicts) for why in troubles]
 
 
-def _batch(qagen: Seq2Seq, pairs: Sequence[tuple[str, str]], settings: QualsSettings) -> list[Quals]:
+def _batch(qagen: Seq2Seq, pairs: Sequence[Pair], settings: QualsSettings) -> list[Quals]:
     said = qagen.sources([[summary] for _, summary in pairs])
     read = [qagen.pieces(document) for document, _ in pairs]
     found = diverse_beam_search(qagen, qagen.pad_batch(said), settings.groups, settings.strength, settings.min_length, settings.max_length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 WORD = re.compile(r"\w+")
@@ -12,15 +13,14 @@ def _words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def _precision(summary: list[str], document: list[str], order: int) -> float:
-    """The share of the summary's n-grams that occur in the document; 1 for none."""
-    known = set(zip(*(document[i:] for i in range(order)), strict=False))
-    grams = list(zip(*(summary[i:] for i in range(order)), strict=False))
-    return sum(gram in known for gram in grams) / len(grams) if grams else 1.0
+def _precision(summary: list[str], document: list[str], order: int) -> float | None:
+    """The share of the summary's n-grams that the document has as often (clipped as BLEU's, Papineni et al. 2002)."""
+    said, known = (Counter(zip(*(words[i:] for i in range(order)), strict=False)) for words in (summary, document))
+    return (said & known).total() / said.total() if said else None
 
 
-def overlap_features(document: str, summary: str) -> dict[str, float]:
-    """Shares from 0 to 1, higher where the summary's words are nearer to the document's.
+def overlap_features(document: str, summary: str) -> dict[str, float | None]:
+    """Shares from 0 to 1, higher where the summary's words are nearer to the document's; None where there is nothing to share.
 
     `worst_sentence` is the lowest share, over the summary's sentences, of words found in the
     one document sentence that covers it best; `values` is the share of the summary's numbers
@@ -39,8 +39,8 @@ def overlap_features(document: str, summary: str) -> dict[str, float]:
         "unigrams": _precision(said, read, 1),
         "bigrams": _precision(said, read, 2),
         "trigrams": _precision(said, read, 3),
-        "worst_sentence": min(shares, default=1.0),
-        "values": sum(value.lower() in known for value in values) / len(values) if values else 1.0,
+        "worst_sentence": min(shares, default=None),
+        "values": sum(value.lower() in known for value in values) / len(values) if values else None,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +27,7 @@ from ..training import Progress
 from ..world.errors import ERROR_TYPES, OVERLAP_FINDS, plant
 from ..world.generate import Fact
 from ..world.vocabulary import make_world
-from .judging import judge_pairs, unscored
+from .judging import judge_pairs, slug, status_shares
 
 BASELINE = "trigrams"  # what a judge must beat to be worth its time
 
@@ -56,18 +55,24 @@ def examine(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoi
     """
     documents = list(read_rows(inputs["summaries"]))[: config["examples"]]
     rows = _judged(list(planted(documents, config["world_seed"], config["errors_each"])), config, inputs, out, checkpoints, progress)
-    return unscored(rows) | aucs(rows)
+    return status_shares(row["statuses"] for row in rows) | aucs(rows)
 
 
 def aucs(rows: list[Row]) -> dict[str, Any]:
     """Of each score of planted rows: the AUC of all types that overlap cannot find, beyond that of trigrams, and by type."""
     metrics: dict[str, Any] = {}
     for name in rows[0]["scores"]:
-        scores = {kind: _given(name, [row for row in rows if row["error"] == kind], -np.inf) for kind in (None, *ERROR_TYPES)}
+        judged = [row for row in rows if _taken(name, row)]
+        metrics[f"judge/{name}/n"] = len(judged)
+        scores = {kind: _given(name, [row for row in judged if row["error"] == kind], -np.inf) for kind in (None, *ERROR_TYPES)}
+        if not scores[None]:
+            continue
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
         if hard:
             metrics[f"judge/{name}/auc"] = asdict(auc_interval(scores[None], hard))
-            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(_over(name, [r for r in rows if r["error"] != OVERLAP_FINDS], -np.inf, _auc))
+            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(
+                _over(name, [r for r in judged if r["error"] != OVERLAP_FINDS], -np.inf, _auc)
+            )
         for kind in ERROR_TYPES:
             if scores[kind]:
                 metrics[f"judge/{name}/auc/{slug(kind)}"] = asdict(auc_interval(scores[None], scores[kind]))
@@ -79,19 +84,23 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
 
     For a source whose labels are 0 or 1: AUC, AUC by kind of error, and balanced accuracy at the
     threshold that is best on the other such sources. For one whose labels are graded: Pearson and
-    Spearman, and where it names more than one system both partial to the system.
+    Spearman, and where it names more than one system both partial to the system. Each of the `n`
+    examples that the judge of the score took; only `n` where these have one and the same label.
     """
     rows = _judged(list(read_rows(inputs["labelled"])), config, inputs, out, checkpoints, progress)
-    judged = [row for row in rows if set(row["statuses"].values()) <= {"scored", "no_evidence"}]
-    metrics: dict[str, Any] = {"examples": len(rows), "judged": len(judged)}
-    metrics |= unscored(judged)
-    sources = {name: [row for row in judged if row["source"] == name] for name in dict.fromkeys(row["source"] for row in judged)}
-    binary = [name for name, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
+    metrics: dict[str, Any] = {"examples": len(rows)} | status_shares(row["statuses"] for row in rows)
+    sources = {source: [row for row in rows if row["source"] == source] for source in dict.fromkeys(row["source"] for row in rows)}
+    of_two_labels = [source for source, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
     for name in rows[0]["scores"]:
-        least = min((row["scores"][name] for row in judged if row["scores"][name] is not None), default=0.0)
-        scores = {source: np.array(_given(name, group, least)) for source, group in sources.items()}
-        labels = {source: np.array([row["label"] for row in group]) for source, group in sources.items()}
-        for source, group in sources.items():
+        taken = {source: [row for row in group if _taken(name, row)] for source, group in sources.items()}
+        metrics |= {f"judge/{name}/{slug(source)}/n": len(group) for source, group in taken.items()}
+        taken = {source: group for source, group in taken.items() if len({row["label"] for row in group}) > 1}
+        binary = [source for source in of_two_labels if source in taken]
+        known = [row["scores"][name] for group in taken.values() for row in group if row["scores"][name] is not None]
+        least = min(known, default=0.0)
+        scores = {source: np.array(_given(name, group, least)) for source, group in taken.items()}
+        labels = {source: np.array([row["label"] for row in group]) for source, group in taken.items()}
+        for source, group in taken.items():
             x, y, at = scores[source], labels[source], f"judge/{name}/{slug(source)}"
             metrics[f"{at}/over_{BASELINE}"] = asdict(_over(name, group, least, _auc if source in binary else pearson))
             if source not in binary:
@@ -122,14 +131,14 @@ def _judged(
     return rows
 
 
+def _taken(name: str, row: Row) -> bool:
+    """Whether the judge of a score took the example, so that its score, or that there was nothing to ask, says something."""
+    return row["statuses"].get(name.partition("_")[0], "scored") in ("scored", "no_evidence")
+
+
 def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:
     """A score of each row. One without evidence counts as the lowest: nothing in it could be asked about."""
     return [least if row["scores"][name] is None else row["scores"][name] for row in rows]
-
-
-def slug(name: str) -> str:
-    """A name as part of a metric's."""
-    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _auc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
@@ -139,4 +148,4 @@ def _auc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
 def _over(name: str, rows: Sequence[Row], least: float, agreement: Callable[[Any, Any], float]) -> Estimate:
     """How much better a score agrees with the labels than the trigrams that summary and document share."""
     labels = [row["label"] for row in rows]
-    return paired_agreement(agreement, _given(name, rows, least), _given(BASELINE, rows, least), labels)
+    return paired_agreement(agreement, _given(name, rows, least), _given(BASELINE, rows, 0.0), labels)

@@ -1,13 +1,13 @@
 """Judge a person's own rows: summaries against their documents, answers against their tables.
 
 Rows are as `corpora.own` reads them. A row that a judge cannot take has a status that says why,
-and no score by it; the other rows are judged as ever.
+and no score by it; the other rows are judged as ever. One that could not be read says so (`bad`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..seq2seq import Seq2Seq
 from ..statistics import interval
 from ..tables.model import TableQA
 from ..training import Progress
-from .judging import doubted, judge_pairs, status
+from .judging import JUDGES, SCORES, doubted, judge_pairs, status
 
 LETTERS = 10_000  # of an output or a reference: ROUGE-L takes time by the product of both
 MATCHES = 50_000  # of a word in the output with one in the reference: METEOR takes seconds at this, and then all memory
@@ -37,20 +37,32 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
     rows = list(read_rows(inputs["rows"]))
     if "model" in inputs:
         model = Seq2Seq.load(inputs["model"], config["device"])
-        written = beam_search(model, [[row["document"]] for row in rows], "summaries")
-        rows = [row | {"summary": text} for row, text in zip(rows, written, strict=True)]
+        readable = [row for row in rows if "bad" not in row]
+        for row, text in zip(readable, beam_search(model, [[row["document"]] for row in readable], "summaries"), strict=True):
+            row["summary"] = text
     examples = [_example(row, row["document"], row["summary"]) for row in rows]
     totals = _against_references(examples)
     fit = [example for example in examples if example["status"] == "scored"]
     pairs = [(example["document"], example["output"]) for example in fit]
-    for example, verdict in zip(fit, judge_pairs(config, inputs, pairs, checkpoints, progress), strict=True):
-        example["statuses"], example["status"] = verdict["statuses"], status(verdict["statuses"])
-        example["scores"] |= verdict["scores"]
-        example["evidence"] = verdict["evidence"]
-        example["marked"] = marked_words(example["document"], example["output"], doubted(verdict))
-    asked = [float(example["statuses"]["quals"] == "no_evidence") for example in fit]
-    metrics = {"no_evidence": asdict(interval(asked))} if asked else {}
-    return _finish(out, examples, AGGREGATES) | totals | metrics
+    judges = [judge for judge, model in JUDGES.items() if model in inputs]
+    names = [*AGGREGATES, *_names(examples), *(name for judge in judges for name in SCORES[judge])]
+    verdicts = judge_pairs(config, inputs, pairs, checkpoints, progress)
+    asked: list[float] = []
+
+    def judged() -> Iterator[Row]:
+        """Each example whole: their evidence is never in memory all at once."""
+        for example in examples:
+            if example["status"] != "scored":
+                yield example | {"marked": _marked(example)}
+                continue
+            verdict = next(verdicts)
+            example["statuses"], example["status"] = verdict["statuses"], status(verdict["statuses"])
+            example["scores"] |= verdict["scores"]
+            asked.append(float(verdict["statuses"]["quals"] == "no_evidence"))
+            yield example | {"evidence": verdict["evidence"], "marked": _marked(example, doubted(verdict))}
+
+    metrics = _finish(out, judged(), names)
+    return metrics | totals | ({"no_evidence": asdict(interval(asked))} if asked else {})
 
 
 def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -62,18 +74,32 @@ def evaluate_answers(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     """
     rows = list(read_rows(inputs["rows"]))
     if "model" in inputs:
-        written = TableQA.load(inputs["model"], config["device"]).answer(rows, "long")
-        rows = [row | {"answer": text} for row, text in zip(rows, written, strict=True)]
+        readable = [row for row in rows if "bad" not in row]
+        for row, text in zip(readable, TableQA.load(inputs["model"], config["device"]).answer(readable, "long"), strict=True):
+            row["answer"] = text
     texts = [". ".join([row["title"], *(", ".join(line) for line in [row["header"], *row["rows"]])]) for row in rows]
     examples = [_example(row, text, row["answer"]) for row, text in zip(rows, texts, strict=True)]
-    return _against_references(examples) | _finish(out, examples, ())
+    totals = _against_references(examples)
+    marked = (example | {"marked": _marked(example, source=text)} for example, text in zip(examples, texts, strict=True))
+    return totals | _finish(out, marked, _names(examples))
+
+
+def _marked(example: Row, doubts: Sequence[str] = (), source: str | None = None) -> list[tuple[str, str]]:
+    """The output with what is wrong with its words, in `source` or in the document."""
+    return marked_words(example["document"] if source is None else source, example["output"], doubts)
+
+
+def _names(examples: Sequence[Row]) -> list[str]:
+    """All scores that any of the examples has, in order."""
+    return list(dict.fromkeys(name for example in examples for name in example["scores"]))
 
 
 def _example(row: Row, source: str, output: str) -> Row:
     """One row of the result, with the baselines that are always there."""
-    kept = {name: value for name, value in row.items() if name not in ("summary", "answer")}
+    kept = {name: value for name, value in row.items() if name not in ("summary", "answer", "bad")}
     example = kept | {"output": output, "status": "scored", "statuses": {}, "evidence": {}, "scores": dict.fromkeys(BASELINES)}
-    example["marked"] = marked_words(source, output)
+    if "bad" in row:
+        return example | {"status": f"bad row: {row['bad']}"}
     if not output.strip():
         return example | {"status": "empty: the model wrote nothing"}
     found = overlap_features(source, output)
@@ -104,15 +130,23 @@ def _against_references(examples: Sequence[Row]) -> dict[str, Any]:
     return {name: asdict(interval(table, statistic)) for name, table, statistic in statistics}
 
 
-def _finish(out: Path, examples: Sequence[Row], judged: Sequence[str]) -> dict[str, Any]:
-    """Write the examples, each with the same scores in the same order; their means with intervals."""
-    names = list(dict.fromkeys([*judged, *(name for example in examples for name in example["scores"])]))
-    for example in examples:
-        example["scores"] = {name: example["scores"].get(name) for name in names}
-    write_rows(out / "examples.jsonl", examples)
-    metrics: dict[str, Any] = {"examples": len(examples), "scored": sum(example["status"] == "scored" for example in examples)}
-    for name in names:
-        values = [np.nan if example["scores"][name] is None else example["scores"][name] for example in examples]
+def _finish(out: Path, examples: Iterable[Row], names: Sequence[str]) -> dict[str, Any]:
+    """Write the examples as they come, each with the same scores in the same order; their means with intervals."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    statuses: list[str] = []
+
+    def whole() -> Iterator[Row]:
+        for example in examples:
+            scores = {name: example["scores"].get(name) for name in found}
+            for name, score in scores.items():
+                found[name].append(np.nan if score is None else score)
+            statuses.append(example["status"])
+            yield example | {"scores": scores}
+
+    write_rows(out / "examples.jsonl", whole())
+    metrics: dict[str, Any] = {"examples": len(statuses), "scored": statuses.count("scored")}
+    metrics["bad_rows"] = sum(status.startswith("bad row: ") for status in statuses)
+    for name, values in found.items():
         if name != "meteor" and not np.isnan(values).all():  # METEOR is of the whole, not a mean
             metrics[name] = asdict(interval(values))
     return metrics

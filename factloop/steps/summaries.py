@@ -17,7 +17,7 @@ from ..statistics import interval
 from ..training import Progress
 from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates, judge
-from .judging import doubted, judge_pairs, unscored
+from .judging import doubted, judge_pairs, status_shares
 
 
 def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
@@ -28,14 +28,13 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
     rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
     texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
     pairs = [(row["document"], text) for row, group in zip(rows, texts, strict=True) for text in group]
-    verdicts = iter(judge_pairs(config, inputs, pairs, checkpoints, progress))
+    verdicts = judge_pairs(config, inputs, pairs, checkpoints, progress)
     scored = []
-    missing = total = 0
+    statuses: list[dict[str, str]] = []
     for row, group in zip(rows, texts, strict=True):
         judged = {text: next(verdicts) for text in group}
         by_text = {text: verdict["scores"] for text, verdict in judged.items()}
-        missing += sum(scores["quals"] is None for scores in by_text.values())
-        total += len(by_text)
+        statuses += [verdict["statuses"] for verdict in judged.values()]
         scored.append(
             {name: row[name] for name in ("id", "document", "summary", "candidates")}
             | {"summary_score": _score(config["score"], row["summary"], row["summary"], by_text)}
@@ -44,7 +43,8 @@ def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path,
         )
     write_rows(out / "scores.jsonl", scored)
     given = [row["summary_score"] for row in scored if row["summary_score"] is not None]
-    return {"scored": total, "no_evidence": missing / total, "reference_quals": float(np.mean(given)) if given else float("nan")}
+    metrics = {"scored": float(len(statuses))} | status_shares(statuses)
+    return metrics | ({"reference_quals": float(np.mean(given))} if given else {})
 
 
 def answers(score: str, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
@@ -72,7 +72,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     rows = list(read_rows(inputs["summaries"]))[: config["examples"]]
     documents, references = [row["document"] for row in rows], [row["summary"] for row in rows]
     outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
-    verdicts = judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress)
+    verdicts = list(judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress))
     scores: dict[str, list[Any]] = dict(rouge(references, outputs))
     scores |= {name: [verdict["scores"][name] for verdict in verdicts] for name in verdicts[0]["scores"]}
     statements: list[Any] = [None] * len(rows)
@@ -99,7 +99,7 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
         ),
     )
     metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor)), "examples": len(rows)}
-    metrics |= unscored(verdicts)
+    metrics |= status_shares(verdict["statuses"] for verdict in verdicts)
     for name, values in scores.items():
         if any(value is not None for value in values):
             metrics[name] = asdict(interval([np.nan if value is None else value for value in values]))

@@ -1,0 +1,152 @@
+"""Cards: each score on the examples that its judge took, what cannot be said, kinds of error, shares of statuses; the overlap beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from factloop.corpora.formats import FORMATS
+from factloop.corpora.readers import read
+from factloop.corpora.rows import write_rows
+from factloop.judges.answers import normalise, token_f1
+from factloop.judges.factcc import HEADS, FactCC, _examples
+from factloop.metrics import overlap_features
+from factloop.reader import Reader
+from factloop.statistics import pearson
+from factloop.steps import judge, summaries
+from factloop.steps.judging import status_shares
+from tasks.calibrate import against_baseline, gist, rows_of, status_table
+from tasks.predict import Generator
+from tasks.record import flat_metrics
+from tests.test_training import Quiet, tiny
+
+MIRROR = os.environ.get("DATA_MIRROR")
+
+
+def calibrated(
+    rows: list[dict[str, Any]], verdicts: list[dict[str, tuple[str, float | None]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, float]:
+    """The metrics of a card where the judges say so: by example and judge the status and the score."""
+    given = [
+        {
+            "scores": {name: score for name, (_, score) in found.items()},
+            "statuses": {name: status for name, (status, _) in found.items()},
+            "evidence": {},
+        }
+        for found in verdicts
+    ]
+    monkeypatch.setattr(judge, "judge_pairs", lambda *_: iter(given))
+    text = {"document": "Mara Velling wrote Emma in 1984.", "summary": "Mara Velling wrote Emma."}
+    write_rows(tmp_path / "labelled.jsonl", (text | {"source": "mine"} | row for row in rows))
+    metrics = flat_metrics(judge.agree({}, {"labelled": tmp_path / "labelled.jsonl"}, tmp_path, tmp_path, Quiet()))
+    assert not any(map(math.isnan, metrics.values()))
+    return metrics
+
+
+@pytest.mark.unit
+def test_an_example_that_one_judge_refuses_counts_for_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"label": float(n % 2), "errors": [] if n % 2 else ["entity-swap"]} for n in range(8)]
+    verdicts: list[dict[str, tuple[str, float | None]]] = [
+        {"quals": ("scored", -1.0 + n % 2), "factcc": ("scored", float(n % 2)) if n > 1 else ("too long: 9 tokens", None)} for n in range(8)
+    ]
+    verdicts[7]["quals"] = ("no_evidence", None)
+    metrics = calibrated(rows, verdicts, tmp_path, monkeypatch)
+    table = rows_of(metrics)["mine"]
+    assert {name: found["n"] for name, found in table.items()} == {
+        "quals": "8", "factcc": "6", **dict.fromkeys(("unigrams", "bigrams", "trigrams", "worst_sentence", "values"), "8"),
+    }  # fmt: skip
+    assert metrics["judge/factcc/mine/auc"] == 1.0
+    assert metrics["judge/quals/mine/auc"] == pytest.approx((3 + 0.5) / 4)  # without evidence as low as the lowest
+    assert status_table(metrics) == {
+        "quals": {"scored": 7 / 8, "no evidence": 1 / 8},
+        "factcc": {"scored": 6 / 8, "no evidence": 0.0, "too long": 2 / 8},
+    }
+    assert metrics["factcc_no_evidence"] == 0.0
+    errors = rows_of(metrics, by_error=True)["mine"]["factcc"]
+    assert list(errors) == ["entity-swap"] and errors["entity-swap"].startswith("1.000")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("labels", [[1.0] * 4, [0.5] * 4, [1.0]])
+def test_of_equal_labels_nothing_is_said_and_how_many_there_are(
+    labels: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts: list[dict[str, tuple[str, float | None]]] = [{"quals": ("scored", -float(n))} for n in range(len(labels))]
+    metrics = calibrated([{"label": label} for label in labels], verdicts, tmp_path, monkeypatch)
+    told = f"nothing can be said: one and the same label on all {len(labels)} examples that it judged"
+    assert against_baseline(metrics, "quals", "mine") == told and gist(metrics, "quals") == f"mine: {told}"
+    assert rows_of(metrics)["mine"]["quals"] == {"n": str(len(labels))}
+
+
+@pytest.mark.unit
+def test_a_judge_that_takes_no_example_costs_only_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts: list[dict[str, tuple[str, float | None]]] = [{"quals": ("too long: x", None)} for _ in range(6)]
+    metrics = calibrated([{"label": n / 5} for n in range(6)], verdicts, tmp_path, monkeypatch)
+    assert gist(metrics, "quals") == "mine: nothing can be said: it judged none of the examples"
+    assert set(rows_of(metrics)["mine"]["trigrams"]) == {"n", "pearson", "spearman", "over_trigrams"}
+
+
+@pytest.mark.unit
+def test_overlap_is_clipped_and_nothing_where_there_is_nothing_to_share() -> None:
+    found = overlap_features("The cat sat.", "the the the cat")
+    assert found["unigrams"] == 2 / 4 and found["bigrams"] == 1 / 3
+    assert overlap_features("The cat sat.", "?!") == dict.fromkeys(("unigrams", "bigrams", "trigrams", "worst_sentence", "values"))
+    short = overlap_features("The cat sat.", "the cat")
+    assert (short["bigrams"], short["trigrams"], short["values"]) == (1.0, None, None)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set: no real data to read")
+def test_overlap_agrees_with_people_as_far_as_is_known() -> None:
+    rows = list(read(Path(str(MIRROR)) / "human_judgements" / "qags_cnndm.jsonl", FORMATS["qags"]))
+    labels = np.array([row["label"] for row in rows])
+    features = [overlap_features(row["document"], row["summary"]) for row in rows]
+    assert len(rows) == 235
+    for name, known in (("unigrams", 0.447), ("bigrams", 0.668), ("trigrams", 0.696)):
+        assert pearson(np.array([found[name] for found in features], dtype=float), labels) == pytest.approx(known, abs=0.0005), name
+
+
+@pytest.mark.unit
+def test_an_answer_of_articles_alone_is_not_nothing() -> None:
+    assert normalise("The Hawks") == "hawks" and normalise(" The ") == "the" and normalise("?") == "?"
+    assert token_f1("the", "a") == 0.0 and token_f1("The", "the") == 1.0 and token_f1("the", "the Hawks") == 0.0
+
+
+@pytest.mark.unit
+def test_statuses_are_counted_without_their_numbers() -> None:
+    found = status_shares([{"quals": "too long: 7 tokens"}, {"quals": "too long: 9 tokens"}, {"quals": "no_evidence"}, {"quals": "scored"}])
+    assert found == {"status/quals/scored": 0.25, "status/quals/no_evidence": 0.25, "status/quals/too_long": 0.5, "no_evidence": 0.25}
+
+
+@pytest.mark.unit
+def test_of_references_without_a_score_there_is_no_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = {"scores": {"quals": None}, "statuses": {"quals": "no_evidence"}, "evidence": {"quals": []}}
+    monkeypatch.setattr(summaries, "judge_pairs", lambda config, inputs, pairs, *_: iter([verdict] * len(pairs)))
+    write_rows(tmp_path / "candidates.jsonl", [{"id": "a", "document": "d", "summary": "s", "candidates": ["s", "t"]}])
+    metrics = summaries.score_candidates({"score": "quals"}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
+    assert metrics["no_evidence"] == 1.0 and metrics["scored"] == 2 and "reference_quals" not in metrics
+
+
+@pytest.mark.unit
+def test_a_claim_whose_source_is_unknown_teaches_no_span() -> None:
+    document = "Mara Velling wrote it in 1984. " * 4
+    claims = [{"claim": "Mara wrote.", "label": "CORRECT", "source": source, "error": None} for source in ([0, 12], None, [900, 901])]
+    found = list(_examples(tiny(), {"document": document, "claims": claims}))
+    assert [target[:2] == [-100, -100] for _, _, target in found] == [False, True, True]
+
+
+@pytest.mark.unit
+def test_factcc_as_it_is_served_says_why_there_is_no_score() -> None:
+    served = Generator()
+    served.kind, served.model = "factcc", Reader.from_base(tiny(), HEADS, 0)
+    out = served.predict(None, pd.DataFrame({"document": ["Mara won.", "Mara won."], "summary": ["Mara won.", "?!"]}))
+    assert out["status"].tolist() == ["scored", "no words: the summary is punctuation"]
+    assert 0 < float(out["correct"][0]) < 1 and out["correct"][1] == "" and json.loads(out["sentences"][1]) == []
+    assert FactCC([], "empty").mean is None

@@ -99,7 +99,9 @@ def main() -> int:
         if not clone.exists():
             fresh_clone(clone)
             for more in ([], ["--set", f"{STEPS}=600"]):
-                subprocess.run([sys.executable, "-m", "flows.retrain", "--profile", "smoke", *more], cwd=clone, env=environment(), check=True)
+                subprocess.run(
+                    [sys.executable, "-m", "flows.retrain", "--profile", "smoke", *more], cwd=clone, env=environment(), check=True
+                )
         found = subprocess.run([sys.executable, "-c", RUNS], cwd=clone, env=environment(), capture_output=True, text=True, check=True)
         experiment, runs = json.loads(found.stdout.strip().splitlines()[-1])
         report = clone / ".factloop" / "reports" / f"smoke-{runs[1]}.html"

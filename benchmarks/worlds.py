@@ -46,10 +46,10 @@ RUNS = """
 import flows, json
 from mlflow import MlflowClient
 client = MlflowClient()
-runs = client.search_runs([client.get_experiment_by_name("factloop-world").experiment_id], "attributes.status = 'FINISHED'", max_results=1000)
+runs = client.search_runs([client.get_experiment_by_name("factloop-{profile}").experiment_id], "attributes.status = 'FINISHED'", max_results=1000)
 wanted = [r for r in runs if r.data.tags["step"].startswith(("evaluate-", "judge-gate"))]
-print(json.dumps([{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags},
-                  {r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}]))
+print(json.dumps([{{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags}},
+                  {{r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}}]))
 """
 # `flows.train_judges` with the measuring role alone: the others take as long and are not reported here.
 MEASURING = """
@@ -61,22 +61,24 @@ ALL = [["-m", "flows.train_judges", "--profile", "world"], ["-m", "flows.ablate"
 Rows = list[dict[str, Any]]
 
 
-def prepare(world: int, clone: Path, fill_in: float | None) -> None:
+def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = "world") -> None:
     if not clone.exists():
         fresh_clone(clone)
-    path = clone / "configs" / "world.yaml"
+    path = clone / "configs" / f"{profile_name}.yaml"
     profile = yaml.safe_load(path.read_text())
     profile |= {"seed": world, "threads": 1}
     profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
     path.write_text(yaml.safe_dump(profile))
 
 
-def run(clone: Path, command: list[str]) -> tuple[dict[str, float], Rows, dict[str, Rows]]:
+def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[str, float], Rows, dict[str, Rows]]:
     """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
         subprocess.run([sys.executable, *command], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
-    told = subprocess.run([sys.executable, "-c", RUNS], cwd=clone, env=alone, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", RUNS.format(profile=profile)], cwd=clone, env=alone, capture_output=True, text=True, check=True
+    )
     seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
     found = {step: list(read_rows(Path(path))) for step, path in files.items()}
     planted = found.pop("judge-gate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -158,6 +159,20 @@ class ContrastSettings(Checked):
     """By how much (in units of the score) a candidate and its answers must lie under the last reference of S+ to be doubted."""
     intersect: bool = False
     """Take only documents that are in both shares, so that S+ and S- are of the same ones (published)."""
+
+
+@dataclass(frozen=True)
+class ValidationSettings(Checked):
+    """Summaries of validation documents by the model that contrast trains, judged by what it is trained on and by what it is not."""
+
+    documents: int = 200
+    """The first of them."""
+    evaluations: int = field(default=0, metadata={"least": 0})
+    """How often during a training, evenly over its steps; 0: not once."""
+    margin: float = field(default=0.0, metadata={"least": -math.inf})
+    """By more than how much (in units of the score) a round must raise the mean score above that of the best round before it."""
+    parted: int = 2
+    """Evaluations in a row, judge up and truth down, after which a training stops, and rounds do."""
 
 
 @dataclass(frozen=True)

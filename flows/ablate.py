@@ -41,7 +41,7 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
     data = reproduce(profile)
     with parent.parent_run(profile, data, "ablate", grid=grid.model_dump(), seeds=seeds) as context:
         start = steps.done(base.train_base(context, profile, data))
-        judges, _ = ready_judges(context, profile, data, start, steps)
+        judges, _ = ready_judges(context, profile, data, start, steps, arms=[own for own in arms.values() if own])
         context = with_judges(context, *judges.values())
         likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
         candidates = steps.done(summarizer.sample_candidates(context, profile, data, likelihood))
@@ -51,8 +51,9 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
                 found[arm] = [steps.done(done)] * len(seeds)
                 continue
             scores = steps.done(summarizer.score_candidates(context, own, candidates, judges["training"]))
+            by = summarizer.Validation(data, judges["training"], scores)
             try:
-                models = [steps.done(train_arm(context, own, arm, seed, likelihood, scores)) for seed in seeds]
+                models = [steps.done(train_arm(context, own, arm, seed, likelihood, scores, by)) for seed in seeds]
             except (CannotTrain, TrainingDiverged) as error:
                 diverged[arm] = str(error)
                 continue

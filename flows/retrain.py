@@ -30,6 +30,7 @@ from tasks.judges import Judges, Role, with_judges
 from tasks.memo import Context, Done, lease
 from tasks.profiles import Profile, load_profile
 from tasks.report import Story, write_report
+from tasks.rounds import more_rounds
 from tasks.server import prefect_api
 
 
@@ -96,9 +97,12 @@ def summary_chain(
     likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
     candidates = steps.done(summarizer.sample_candidates(context, profile, data, likelihood))
     scores = steps.done(summarizer.score_candidates(context, profile, candidates, judges["training"]))
+    by = summarizer.Validation(data, judges["training"], scores)
     models = {"mle": likelihood}
     for training in ("positive-only", "contrastive"):
-        models[training] = steps.done(summarizer.train_contrastive(context, profile, likelihood, scores, training))
+        models[training] = steps.done(summarizer.train_contrastive(context, profile, likelihood, scores, training, by))
+    if profile.summarizer.rounds > 1:
+        models["contrastive"] = more_rounds(context, profile, likelihood, models["contrastive"], by, steps)
     return {name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()}
 
 

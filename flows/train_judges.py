@@ -1,4 +1,4 @@
-"""Train the judges of a profile: one QAGen to train with, one to measure with.
+"""Train the judges of a profile: those to train with, and those to measure with.
 
     python -m flows.train_judges --profile world            # where there are none yet
     python -m flows.train_judges --profile world --replace  # new ones; later scores are not
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from prefect import flow
 
@@ -20,14 +21,17 @@ from tasks.console import Steps, metric_table
 from tasks.console import console as terminal
 from tasks.data import Data, reproduce
 from tasks.failures import told
-from tasks.judges import Judges, Role, examine, find_judge, train_judge, wanted
+from tasks.judges import Judges, Role, examine, find_judge, train_judge, wanted_by_any
 from tasks.memo import Context, Done
 from tasks.profiles import Profile, WorldData, load_profile
 from tasks.server import prefect_api
 
 ROLES: tuple[Role, ...] = ("training", "gate")
 # What has learned who did what already is a better start than the base: fewer steps, and fewer seeds that learn it late.
-ORIGINS = {"question-generator": "qagen", "question-answerer": "question-generator", "factcc": "question-generator"}
+# The first of them that there is in the role.
+ORIGINS = {
+    "question-generator": ("qagen",), "question-answerer": ("question-generator",), "factcc": ("question-generator", "qagen"),
+}  # fmt: skip
 JUDGE_METRICS = [
     f"judge/{name}/auc"
     for name in (
@@ -48,18 +52,17 @@ JUDGE_METRICS = [
 
 
 def ready_judges(
-    context: Context, profile: Profile, data: Data, start: Done, steps: Steps, replace: bool = False
+    context: Context, profile: Profile, data: Data, start: Done, steps: Steps, replace: bool = False, arms: Sequence[Profile] = ()
 ) -> tuple[dict[Role, Judges], dict[str, Done]]:
-    """The judges of each role, trained only where missing, and on the world their examinations."""
+    """The judges of each role, for this profile and `arms` of it, trained only where missing, and on the world their examinations."""
     judges: dict[Role, Judges] = {}
     examined: dict[str, Done] = {}
     for role in ROLES:
-        found = {model: None if replace else find_judge(profile, model, role) for model in wanted(profile, role)}
+        found = {model: None if replace else find_judge(profile, model, role) for model in wanted_by_any([profile, *arms], role)}
         judges[role] = {}
         for model, judge in found.items():
-            judges[role][model] = steps.done(
-                judge or train_judge(context, profile, data, judges[role].get(ORIGINS.get(model, ""), start), model, role)
-            )
+            origin = next((judges[role][name] for name in ORIGINS.get(model, ()) if name in judges[role]), start)
+            judges[role][model] = steps.done(judge or train_judge(context, profile, data, origin, model, role))
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))
     if examined and not context.plan and None in gists(profile, judges["gate"]).values():  # a card of more labels stays

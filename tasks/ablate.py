@@ -24,6 +24,7 @@ from .judges import Judges, judge_settings
 from .memo import Context, Done, once
 from .profiles import Profile, ProfileError
 from .report import save_page
+from .summarizer import Validation, contrastive_step
 
 ALARM = 0.05
 Found = dict[str, list[Done]]
@@ -45,12 +46,10 @@ class Cell:
 
 
 @task(task_run_name="train-{arm}-seed-{seed}")
-def train_arm(context: Context, profile: Profile, arm: str, seed: int, model: Done, scores: Done) -> Done:
+def train_arm(context: Context, profile: Profile, arm: str, seed: int, model: Done, scores: Done, by: Validation) -> Done:
     """The MLE model trained further; not registered, for it is measured and not used."""
-    return once(
-        context, f"train-{arm}-seed-{seed}", "factloop.steps.summarizer:train_contrastive",
-        config={"contrast": asdict(profile.summarizer.contrast), "seed": seed}, inputs={"model": model, "scores": scores},
-    )  # fmt: skip
+    step, config, inputs = contrastive_step(profile, asdict(profile.summarizer.contrast), seed, model, scores, by)
+    return once(context, f"train-{arm}-seed-{seed}", step, config=config, inputs=inputs)
 
 
 @task(task_run_name="evaluate-{arm}-seed-{seed}")

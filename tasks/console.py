@@ -26,6 +26,11 @@ def planned_work(profile: Profile) -> dict[str, float]:
 
     tables, summaries, qags = profile.tables, profile.summarizer, profile.judges.qags_models
     scored = summaries.candidates.documents * (1 + summaries.candidates.per_document)
+    round_again = {
+        "candidates": float(summaries.candidates.documents),
+        "scores": scored * 2.0,
+        "summarizer-contrastive": cost(summaries.contrast.training) * 2,
+    }
     return {
         "base": cost(profile.base.denoising) * 1.5,
         "qagen-training": cost(profile.judges.qagen) * 2.5,
@@ -42,11 +47,11 @@ def planned_work(profile: Profile) -> dict[str, float]:
         "table-qa": cost(tables.fine_tuning),
         "table-qa-plain": cost(tables.fine_tuning),
         "summarizer-mle": cost(summaries.likelihood),
-        "candidates": summaries.candidates.documents,
-        "scores": scored * 2,
-        "summarizer-contrastive": cost(summaries.contrast.training) * 2,
+        **round_again,
         "summarizer-positive-only": cost(summaries.contrast.training),
         "evaluate": profile.test_examples * 10,
+        # A later round may not come.
+        **{f"{name}-round-{number}": work for number in range(2, summaries.rounds + 1) for name, work in round_again.items()},
     }
 
 

@@ -21,7 +21,7 @@ from .keys import digest
 from .memo import recall_run
 from .serving import aliased
 
-HEADLINES = ("evaluate-summarizer-contrastive", "evaluate-table-qa")  # of a retrain: what its gate decides on
+HEADLINES = (r"evaluate-summarizer-contrastive(-round-\d+)?", "evaluate-table-qa")  # of a retrain: what its gate decides on
 JUDGES = ("quals", "qags", "factcc")  # settings in an evaluation's config
 VERSION = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 NEWEST = 200  # evaluations of a step that are looked through for one of a model
@@ -110,8 +110,8 @@ def _of_run(client: MlflowClient, name: str, run: Run) -> list[Evaluation]:
     except (OSError, MlflowException):
         raise Refused(f"{name}: this retrain has no record of its steps (steps.json); name its evaluations") from None
     steps = json.loads(Path(path).read_text(encoding="utf-8"))["steps"]
-    first = {step["name"]: step["run_id"] for step in reversed(steps)}  # the champion's, of the same name, comes later
-    found = [_evaluation(name, client.get_run(first[headline])) for headline in HEADLINES if headline in first]
+    named = [[step["run_id"] for step in steps if re.fullmatch(headline, step["name"])] for headline in HEADLINES]
+    found = [_evaluation(name, client.get_run(run_ids[0])) for run_ids in named if run_ids]  # the champion's comes later
     return [one for one in found if one]
 
 

@@ -49,6 +49,10 @@ def load_grid(path: Path) -> Grid:
 
 def arm_profiles(profile: Profile, overrides: list[str], grid: Grid) -> dict[str, Profile | None]:
     """The profile of each arm, with the grid's steps; None for the MLE model as it is."""
+    if profile.summarizer.rounds > 1:
+        raise ProfileError(
+            f"an ablation trains each arm one round, and summarizer.rounds is {profile.summarizer.rounds}: --set summarizer.rounds=1"
+        )
     steps = [f"summarizer.contrast.training.steps={grid.steps}", "summarizer.contrast.training.epochs=0"]
     found: dict[str, Profile | None] = {}
     for arm, sets in grid.arms.items():

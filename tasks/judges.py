@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ Judges = dict[str, Done]
 SEEDS = {"training": 1000, "gate": 2000}  # apart from each other and from the models'
 # The role comes last: a judge that has it is not looked at again.
 ALIASES: dict[Role, tuple[str, ...]] = {"training": ("training",), "gate": ("champion", "gate")}
+QAGS = ("answer-extractor", "question-generator", "question-answerer")
+MODELS = ("qagen", *QAGS, "factcc")
 EXAMPLE = "Mara Velling wrote Silent Harbour in 1984."
 ASKED = "When did Mara Velling write Silent Harbour?"
 
@@ -29,13 +32,26 @@ ASKED = "When did Mara Velling write Silent Harbour?"
 def wanted(profile: Profile, role: Role) -> tuple[str, ...]:
     """The models that judge in a role, by registered name, each after those that it starts from.
 
-    QUALS selects and measures; QAGS and FactCC only measure, and have no training judge.
+    Of the gate all that the profile trains, of training those that something is chosen by: QUALS always, for it chooses the
+    questions about tables, QAGS and FactCC where `summarizer.score` names them, and FactCC where it stands for the truth beside it.
     """
-    more: tuple[str, ...] = ()
     if role == "gate":
-        more += ("answer-extractor", "question-generator", "question-answerer") if profile.judges.qags_models else ()
-        more += ("factcc",) if profile.judges.factcc_model else ()
-    return ("qagen", *more)
+        return ("qagen", *(QAGS if profile.judges.qags_models else ()), *(("factcc",) if profile.judges.factcc_model else ()))
+    second = profile.summarizer.validated and not isinstance(profile.data.source, WorldData) and profile.judges.factcc_model
+    chosen = selecting(profile)
+    return (*chosen, *(("factcc",) if second and "factcc" not in chosen else ()))
+
+
+def selecting(profile: Profile) -> tuple[str, ...]:
+    """The models, in the role of training, that score what the summariser chooses from."""
+    by = profile.summarizer.judged_by
+    return ("qagen", *(QAGS if "qags" in by else ()), *(("factcc",) if "factcc" in by else ()))
+
+
+def wanted_by_any(profiles: Sequence[Profile], role: Role) -> list[str]:
+    """The models that judge in a role for any of several profiles, such as the arms of an ablation."""
+    asked = {model for profile in profiles for model in wanted(profile, role)}
+    return [model for model in MODELS if model in asked]
 
 
 def find_judge(profile: Profile, model: str, role: Role) -> Done | None:

@@ -21,6 +21,7 @@ from factloop.settings import (
     QagsSettings,
     QualsSettings,
     TrainingSettings,
+    ValidationSettings,
     Window,
 )
 
@@ -159,14 +160,33 @@ class Candidates(Strict):
     """Tokens of a sample; 0: no limit but the window."""
 
 
+Score = Literal[
+    "quals", "quals_low", "quals_worst", "quals_answer", "quals_answer_worst", "qags", "qags_worst", "factcc", "factcc_worst", "rouge",
+]  # fmt: skip
+
+
 class SummarizerSettings(Strict):
-    score: Literal["quals", "quals_low", "quals_worst", "quals_answer", "quals_answer_worst", "rouge"] = "quals"
-    """What chooses S+ and S-: an aggregate of QUALS, or ROUGE-L against the reference, by which all references are alike."""
+    score: Score | Annotated[dict[Score, Annotated[float, Field(gt=0)]], Field(min_length=1)] = "quals"
+    """What chooses S+ and S-: a judge's score, or ROUGE-L against the reference, by which all references are alike; or the
+    weights of several, each standardised over the candidates."""
     likelihood: TrainingSettings
     candidates: Candidates
     contrast: ContrastSettings
+    rounds: Count = 1
+    """The most rounds of contrast, each on candidates of the model before; it ends before where a round does not raise the score."""
+    validation: ValidationSettings = ValidationSettings()
     decoding: BeamSettings = BeamSettings()
     """Of the summaries that are measured."""
+
+    @property
+    def judged_by(self) -> set[str]:
+        """The judges whose scores choose: quals, qags, factcc, and rouge."""
+        return {name.partition("_")[0] for name in ([self.score] if isinstance(self.score, str) else self.score)}
+
+    @property
+    def validated(self) -> bool:
+        """Whether summaries of validation documents are judged while it is trained."""
+        return self.rounds > 1 or self.validation.evaluations > 0
 
 
 class Isolation(Strict):
@@ -192,6 +212,13 @@ class Profile(Strict):
     judges: JudgeSettings
     tables: TableSettings
     summarizer: SummarizerSettings
+
+    @model_validator(mode="after")
+    def judged(self) -> Profile:
+        for judge, models in (("qags", "qags_models"), ("factcc", "factcc_model")):
+            if judge in self.summarizer.judged_by and getattr(self.judges, models) is None:
+                raise ValueError(f"summarizer.score asks for {judge}, and judges.{models} does not say how it is trained")
+        return self
 
     @model_validator(mode="after")
     def shared_out(self) -> Profile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .console import interval_text, number, signed
 from .data import Data
 from .environment import ROOT, STATE
 from .evidence import image
+from .followed import lines_of, plot
 from .gate import Gated, examples
 from .memo import Context, Done
 from .parent import log_steps
@@ -65,7 +67,7 @@ def _curves(steps: list[Done]) -> str:
     from matplotlib import pyplot
 
     client = MlflowClient()
-    chosen = [step for step in steps if step.name in CURVES]
+    chosen = [step for step in steps if re.sub(r"-round-\d+$", "", step.name) in CURVES]
     columns = 3
     figure, axes = pyplot.subplots(-(-len(chosen) // columns), columns, figsize=(12, 2.4 * -(-len(chosen) // columns)), squeeze=False)
     for axis in axes.flat[len(chosen) :]:
@@ -119,11 +121,12 @@ def save_page(path: Path, text: str, kind: str) -> None:
     kill_point("page:renamed", kind)
 
 
-def render(story: Story, curves: str) -> str:
+def render(story: Story, curves: str, followed: str) -> str:
     return page(
         "report.html.jinja",
         story=story,
         curves=curves,
+        followed=followed,
         config=json.dumps(story.profile.model_dump(mode="json"), indent=1),
         tables=[
             ("Summaries, measured by the gate judges", story.summaries, _with_interval(story.summaries)),
@@ -139,8 +142,11 @@ def render(story: Story, curves: str) -> str:
 def write_report(context: Context, story: Story) -> Path:
     """Write the report, attach it to the parent run and to Prefect."""
     path = STATE / "reports" / f"{story.profile.name}-{context.parent}.html"
-    save_page(path, render(story, _curves(story.steps)), "report")
-    client = MlflowClient()
+    client, lines = MlflowClient(), lines_of(story.steps)
+    figure = plot(lines) if lines else None
+    if figure:
+        client.log_figure(context.parent, figure, "validation.png")
+    save_page(path, render(story, _curves(story.steps), image(figure) if figure else ""), "report")
     client.log_artifact(context.parent, str(path))
     kill_point("report:logged")
     log_steps(context, story.steps)

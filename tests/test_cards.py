@@ -131,7 +131,7 @@ def test_of_references_without_a_score_there_is_no_mean(tmp_path: Path, monkeypa
     monkeypatch.setattr(summaries, "judge_pairs", lambda config, inputs, pairs, *_: iter([verdict] * len(pairs)))
     write_rows(tmp_path / "candidates.jsonl", [{"id": "a", "document": "d", "summary": "s", "candidates": ["s", "t"]}])
     metrics = summaries.score_candidates({"score": "quals"}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
-    assert metrics["no_evidence"] == 1.0 and metrics["scored"] == 2 and "reference_quals" not in metrics
+    assert metrics["no_evidence"] == 1.0 and metrics["scored"] == 2 and "reference_score" not in metrics
 
 
 @pytest.mark.unit

@@ -21,6 +21,7 @@ from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
+from factloop.judges.mix import Scale
 from factloop.metrics.overlap import overlap_features
 from factloop.metrics.text import bleu, bleu_statistics, repeats, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
@@ -159,8 +160,15 @@ def test_an_edit_takes_a_doubted_sentence_for_the_clean_one_most_like_it() -> No
 def test_answers_are_in_the_units_of_the_score_and_none_where_it_is_not_of_quals() -> None:
     asked = {"answer": "1984", "document": -3.0, "summary": -1.0, "answer_only": -7.0}
     evidence = {"quals": [asked, asked | {"document": -1.5}]}
-    assert answers("quals_worst", evidence) == {"1984": -2.0} and answers("quals_answer_worst", evidence) == {"1984": -7.0}
-    assert answers("rouge", evidence) == {}
+    alone = Scale(1.0, 0.0, 1.0)
+    assert answers({"quals_worst": alone}, evidence) == {"1984": -2.0} and answers({"quals_answer_worst": alone}, evidence) == {
+        "1984": -7.0
+    }
+    assert answers({"rouge": alone}, evidence) == {}
+    evidence |= {"qags": [{"summary": "Kelso", "f1": 0.0}, {"summary": None, "f1": 0.0}], "factcc": [{"text": "He sang.", "correct": 0.2}]}
+    assert answers({"qags": alone}, evidence) == {"Kelso": 0.0} and answers({"factcc_worst": alone}, evidence) == {"He sang.": 0.2}
+    both = {"factcc": Scale(0.5, 0.6, 0.2), "quals": Scale(0.5, -1.0, 0.5)}
+    assert answers(both, evidence) == pytest.approx({"He sang.": -2.0, "1984": -2.0})
 
 
 def test_of_an_edit_only_the_token_is_punished_at_which_the_texts_part(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ model, where one is named, finds names, numbers and dates by its own groups inst
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -54,6 +55,11 @@ def sentences(text: str) -> list[Span]:
             found.append((begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())))
         begin = end
     return found
+
+
+def folded(text: str) -> str:
+    """Letters and signs alone, in lower case: tokenizers of BERT's kind give "$ 4. 5 million" for "$4.5 million", and no accents."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text.lower()) if not sign.isspace() and not unicodedata.combining(sign))
 
 
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"

@@ -7,6 +7,6 @@ sets S+ and S-, pairs that differ in what is not borne out, and a summariser tra
 from .collapse import check, look
 from .edits import Judged, edits
 from .select import Contrast, select
-from .train import train_contrast
+from .train import Onlooker, Stop, train_contrast
 
-__all__ = ["Contrast", "Judged", "check", "edits", "look", "select", "train_contrast"]
+__all__ = ["Contrast", "Judged", "Onlooker", "Stop", "check", "edits", "look", "select", "train_contrast"]

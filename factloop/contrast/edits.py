@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..claims.mentions import sentences
+from ..claims.mentions import folded, sentences
 
 SHARED = 0.7  # of a sentence's words that the sentence in whose place it comes must have
 
@@ -22,7 +22,7 @@ class Judged:
     text: str
     score: float | None
     answers: dict[str, float]
-    """By answer the least difference between document and text, in the units of the score."""
+    """By answer, or by sentence where the judge gives those a score, how far the document bears it out, in the units of the score."""
 
     def doubted(self, least: float) -> list[str]:
         """Answers that the document bears out less than `least`."""
@@ -55,7 +55,8 @@ def _clean(judged: Judged, least: float) -> list[str]:
 
 
 def _has(sentence: str, answers: Sequence[str]) -> bool:
-    return any(answer.lower() in sentence.lower() for answer in answers)
+    """Letters alone are compared, as QUALS does: an answer comes as its judge's tokenizer gives it back."""
+    return any(folded(answer) in folded(sentence) for answer in answers)
 
 
 def _likeness(sentence: str, other: str) -> float:

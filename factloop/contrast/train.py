@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,20 @@ Coded = tuple[list[int], list[int]]
 Other = TypeVar("Other")
 Edit = tuple[Segments, Segments, Segments]
 """Source, right text, wrong text."""
+
+
+class Stop(Exception):
+    """Ends a training where it is; it is no failure."""
+
+
+class Onlooker(Protocol):
+    """What sees a model in training at each entry of its curve."""
+
+    def __call__(self, step: int) -> None:
+        """May raise Stop."""
+
+    def restore(self) -> int:
+        """After it has: bring the weights of the last good step back; returns which. Raises TrainingDiverged where there is none."""
 
 
 def unlikelihood(logits: Tensor, target: Tensor, pad: int) -> Tensor:
@@ -76,6 +90,31 @@ def beside(positives: Sequence[Coded], others: Sequence[Other], key: Callable[[O
     return [ranked[place * len(ranked) // len(positives)] for place in range(len(positives))]
 
 
+Example = tuple[Coded, Coded | None, Fork | None]
+"""A pair of S+ with a pair of S- and an edit."""
+
+
+def assembled(
+    seq2seq: Seq2Seq, positives: Sequence[Pair], negatives: Sequence[Pair], edits: Sequence[Edit], settings: ContrastSettings
+) -> list[Example]:
+    """What is trained on, by the size of S+; raises CannotTrain where edits are asked for and none parts."""
+    sides = [
+        list(zip(seq2seq.sources([s for s, _ in side]), seq2seq.targets([t for _, t in side]), strict=True))
+        for side in (positives, negatives)
+    ]
+    parting = forks(seq2seq, edits) if settings.edit_weight else []
+    if settings.edit_weight and not parting:
+        raise CannotTrain(
+            f"edit_weight is {settings.edit_weight}, but no candidate has an edit: "
+            f"choose by a score of a judge, sample more, or lower doubt ({settings.doubt})"
+        )
+    positive = sorted(sides[0], key=lambda pair: size(*pair))
+    negative = beside(positive, sides[1], lambda pair: size(*pair)) if settings.negative_weight else None
+    edited = beside(positive, parting, lambda fork: size(fork.source, fork.target)) if parting else None
+    nothing = [None] * len(positive)
+    return list(zip(positive, negative or nothing, edited or nothing, strict=True))
+
+
 def train_contrast(
     seq2seq: Seq2Seq,
     positives: Sequence[Pair],
@@ -85,30 +124,18 @@ def train_contrast(
     seed: int,
     checkpoints: Path,
     progress: Progress,
+    onlooker: Callable[[int], object] = lambda step: None,
 ) -> list[dict[str, float]]:
     """Train `seq2seq` in place; each example is a pair of S+ with a pair of S- and an edit of about its size.
 
     The loss of an edit is -log of the share that the right token has of the probability of right and wrong, at the
-    place where the two texts part and nowhere else.
+    place where the two texts part and nowhere else. `onlooker` sees the step of each entry of
+    the curve and may raise Stop.
 
     Raises TrainingDiverged where the model unlearns S+, as small models do when the negative
     term is strong: it punishes the many right tokens of a wrong summary with the few wrong.
     """
-    sides = [
-        list(zip(seq2seq.sources([s for s, _ in side]), seq2seq.targets([t for _, t in side]), strict=True))
-        for side in (positives, negatives)
-    ]
-    parting = forks(seq2seq, edits) if settings.edit_weight else []
-    if settings.edit_weight and not parting:
-        raise CannotTrain(
-            f"edit_weight is {settings.edit_weight}, but no candidate has an edit: "
-            f"choose by an aggregate of QUALS, sample more, or lower doubt ({settings.doubt})"
-        )
-    positive = sorted(sides[0], key=lambda pair: size(*pair))
-    negative = beside(positive, sides[1], lambda pair: size(*pair)) if settings.negative_weight else None
-    edited = beside(positive, parting, lambda fork: size(fork.source, fork.target)) if parting else None
-    nothing = [None] * len(positive)
-    examples = list(zip(positive, negative or nothing, edited or nothing, strict=True))
+    examples = assembled(seq2seq, positives, negatives, edits, settings)
     first: list[float] = []
 
     def on(pairs: list[tuple[list[int], list[int]]], objective: Callable[[Tensor, Tensor, int], Tensor]) -> tuple[Tensor, int]:
@@ -120,7 +147,7 @@ def train_contrast(
 
     smoothed = partial(likelihood, smoothing=settings.training.label_smoothing)
 
-    def loss(batch: list[tuple[Coded, Coded | None, Fork | None]]) -> dict[str, Tensor]:
+    def loss(batch: list[Example]) -> dict[str, Tensor]:
         positive, tokens = on([pair for pair, _, _ in batch], smoothed)
         terms = {"loss": positive, "positive_loss": positive}
         if worst := [pair for _, pair, _ in batch if pair]:
@@ -140,6 +167,7 @@ def train_contrast(
                 f"by step {step}; lower negative_weight ({settings.negative_weight}) or the learning rate "
                 f"({settings.training.learning_rate})"
             )
+        onlooker(step)
 
     sizes = [size(*pair) for pair, _, _ in examples]
     return fit(seq2seq.model, loss, examples, sizes, settings.training, seed, checkpoints, progress, watch)

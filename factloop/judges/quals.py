@@ -13,12 +13,12 @@ that makes it most likely.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..claims.mentions import folded
 from ..decoding import Hypothesis, Likelihood, diverse_beam_search, score_targets
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import QualsSettings
@@ -95,11 +95,6 @@ def split_pair(seq2seq: Seq2Seq, ids: list[int]) -> tuple[str, str] | None:
 
 Kept = tuple[str, str, Hypothesis]
 """Question, answer and what they were read from."""
-
-
-def folded(text: str) -> str:
-    """Letters and signs alone, in lower case: tokenizers of BERT's kind give "$ 4. 5 million" for "$4.5 million", and no accents."""
-    return "".join(sign for sign in unicodedata.normalize("NFKD", text.lower()) if not sign.isspace() and not unicodedata.combining(sign))
 
 
 def keep_pairs(seq2seq: Seq2Seq, hypotheses: Sequence[Hypothesis], summary: str, wanted: int) -> list[Kept]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..corpora.rows import read_rows, write_rows
+from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
+from ..judges.mix import Mix, mix_of, mixed
 from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings
@@ -21,46 +24,61 @@ from .judging import doubted, judge_pairs, status_shares
 
 
 def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `qagen` and `candidates`: QUALS of each reference and each distinct candidate.
+    """Inputs `candidates`, and judges as `judge_pairs` takes them: the score of each reference and each distinct candidate.
 
-    With the score `rouge` S+ and S- are chosen by ROUGE-L instead, as in the published variant.
+    `score` names a score of a judge, or `rouge` (ROUGE-L against the reference, as in the published variant), or gives the
+    weights of several. `mix.json` has the scales by which they were mixed.
     """
     rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
     texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
     pairs = [(row["document"], text) for row, group in zip(rows, texts, strict=True) for text in group]
     verdicts = judge_pairs(config, inputs, pairs, checkpoints, progress)
+    judged = [{text: next(verdicts) for text in group} for group in texts]
+    statuses = [verdict["statuses"] for by_text in judged for verdict in by_text.values()]
+    for row, by_text in zip(rows, judged, strict=True):
+        add_rouge(row["summary"], by_text)
+    weights = as_weights(config["score"])
+    mix = mix_of(weights, [by_text[text]["scores"] for row, by_text in zip(rows, judged, strict=True) for text in row["candidates"]])
     scored = []
-    statuses: list[dict[str, str]] = []
-    for row, group in zip(rows, texts, strict=True):
-        judged = {text: next(verdicts) for text in group}
-        by_text = {text: verdict["scores"] for text, verdict in judged.items()}
-        statuses += [verdict["statuses"] for verdict in judged.values()]
+    for row, by_text in zip(rows, judged, strict=True):
         scored.append(
             {name: row[name] for name in ("id", "document", "summary", "candidates")}
-            | {"summary_score": _score(config["score"], row["summary"], row["summary"], by_text)}
-            | {"candidate_scores": [_score(config["score"], text, row["summary"], by_text) for text in row["candidates"]]}
-            | {"answers": [answers(config["score"], judged[text]["evidence"]) for text in (row["summary"], *row["candidates"])]}
+            | {"summary_score": mixed(mix, by_text[row["summary"]]["scores"])}
+            | {"candidate_scores": [mixed(mix, by_text[text]["scores"]) for text in row["candidates"]]}
+            | {"answers": [answers(mix, by_text[text]["evidence"]) for text in (row["summary"], *row["candidates"])]}
         )
     write_rows(out / "scores.jsonl", scored)
+    (out / "mix.json").write_text(json.dumps({name: asdict(scale) for name, scale in mix.items()}))
     given = [row["summary_score"] for row in scored if row["summary_score"] is not None]
     metrics = {"scored": float(len(statuses))} | status_shares(statuses)
-    return metrics | ({"reference_quals": float(np.mean(given))} if given else {})
+    return metrics | ({"reference_score": float(np.mean(given))} if given else {})
 
 
-def answers(score: str, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """By answer that QUALS asked for, how much less the document makes of it than the text does, as `score` counts it.
+def add_rouge(reference: str, by_text: dict[str, Row]) -> None:
+    """One more score of each text: its ROUGE-L against the reference."""
+    found = rouge([reference] * len(by_text), list(by_text))["rougeL"]
+    for verdict, value in zip(by_text.values(), found, strict=True):
+        verdict["scores"]["rouge"] = value
 
-    None for a score that is no aggregate of QUALS: its units say nothing of answers.
+
+def as_weights(score: str | dict[str, float]) -> dict[str, float]:
+    return {score: 1.0} if isinstance(score, str) else score
+
+
+def answers(mix: Mix, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+    """By answer that QUALS or QAGS asked for, or sentence that FactCC judged, how far the document bears it out, in the units of its
+    score in the mix: an edit takes those away that are doubted. None for a score that is of no judge: it says nothing of answers.
     """
     found: dict[str, float] = {}
-    for pair in evidence.get("quals", []) if score.startswith("quals") else []:
-        difference = pair["answer_only"] if score.startswith("quals_answer") else pair["document"] - pair["summary"]
-        found[pair["answer"]] = min(difference, found.get(pair["answer"], difference))
+    for name, scale in mix.items():
+        for item in evidence.get(name.partition("_")[0], []):
+            if name.startswith("quals"):
+                text, value = item["answer"], item["answer_only"] if name.startswith("quals_answer") else item["document"] - item["summary"]
+            else:
+                text, value = (item["summary"], item["f1"]) if name.startswith("qags") else (item["text"], item["correct"])
+            if text:  # the summary may have no answer to QAGS's question
+                found[text] = min(scale(value), found.get(text, math.inf))
     return found
-
-
-def _score(score: str, text: str, reference: str, by_text: dict[str, dict[str, float | None]]) -> float | None:
-    return rouge([reference], [text])["rougeL"][0] if score == "rouge" else by_text[text][score]
 
 
 def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..contrast import Judged, check, edits, look, select, train_contrast
+from ..contrast import Judged, Onlooker, Stop, check, edits, look, select, train_contrast
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import sample
 from ..seq2seq import Seq2Seq
@@ -37,8 +38,19 @@ def sample_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path
     return {"documents": len(rows), "distinct_per_document": float(np.mean(distinct))}
 
 
-def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `model` (MLE) and `scores`."""
+def train_contrastive(
+    config: dict[str, Any],
+    inputs: dict[str, Path],
+    out: Path,
+    checkpoints: Path,
+    progress: Progress,
+    watch: Callable[[Seq2Seq, int], Onlooker] | None = None,
+) -> dict[str, Any]:
+    """Inputs `model` (MLE, or that of the round before) and `scores`.
+
+    `watch` gives for the model and the number of steps what looks on; where that stops the training, the metric `good_step` says
+    of which step the model is.
+    """
     training = TrainingSettings(**config["contrast"]["training"])
     settings = ContrastSettings(**{**config["contrast"], "training": training})
     model = Seq2Seq.load(inputs["model"], config["device"])
@@ -53,12 +65,18 @@ def train_contrastive(config: dict[str, Any], inputs: dict[str, Path], out: Path
     pairs = [([row["document"]], [right], [wrong]) for row in judged for right, wrong in _edits(row, last - settings.doubt)]
     documents = [[row["document"]] for row in rows]
     before = look(model, documents, progress.name)
-    train_contrast(model, positives, negatives, pairs, settings, config["seed"], checkpoints, progress)
+    onlooker = watch(model, training.over(len(positives)).steps) if watch else None
+    stopped = {}
+    try:
+        train_contrast(model, positives, negatives, pairs, settings, config["seed"], checkpoints, progress, onlooker or (lambda step: None))
+    except Stop:
+        assert onlooker
+        stopped["good_step"] = onlooker.restore()
     after = look(model, documents, progress.name)
     check(before, after, progress.name)
     model.save(out / "model")
     sets = {"positives": len(positives), "negatives": len(negatives), "edits": len(pairs)}
-    return sets | {"outputs/distinct": after.distinct, "outputs/repeating": after.repeating}
+    return sets | stopped | {"outputs/distinct": after.distinct, "outputs/repeating": after.repeating}
 
 
 def _own(row: dict[str, Any], least: float, most: int) -> list[str]:

@@ -73,6 +73,11 @@ def batches(lengths: Lengths, batch_size: int, seed: int) -> Iterator[list[int]]
         epoch += 1
 
 
+def log_every(steps: int) -> int:
+    """Steps that an entry of a training's curve is the mean of."""
+    return max(1, min(50, steps // 10))
+
+
 def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for the matrices within layers and AdamW for embeddings, vectors and the head."""
     named = list(model.named_parameters())
@@ -163,7 +168,7 @@ def fit(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     optimizers = make_optimizers(model, settings)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    every = max(1, min(50, settings.steps // 10))
+    every = log_every(settings.steps)
     curve: list[dict[str, float]] = []
     sums: dict[str, float] = {}
     first = 0

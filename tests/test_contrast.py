@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.noise import at_level
+from benchmarks.noise import plot as draw
+from benchmarks.training import padding
 from factloop.contrast import Judged, edits, train_contrast
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.judges.mix import Scale, mix_of, mixed
@@ -22,10 +26,12 @@ from factloop.training import CannotTrain, TrainingDiverged
 from factloop.training.pairs import train_pairs
 from factloop.world.generate import Noise, documents
 from factloop.world.vocabulary import make_world
+from tasks.evaluations import HEADLINES
 from tasks.followed import Line, plot
-from tasks.judges import selecting, wanted
+from tasks.grids import arm_profiles, load_grid
+from tasks.judges import MODELS, selecting, wanted, wanted_by_any
 from tasks.profiles import ProfileError, load_profile
-from tests.conftest import Undisturbed
+from tests.conftest import ROOT, Undisturbed
 from tests.test_training import PAIRS, Killed, Quiet, tiny, weights
 
 # What chooses
@@ -269,6 +275,8 @@ def test_validation_documents_are_scored_by_the_mix_and_by_what_stands_for_the_t
         scores(bare, quals=None)
     with pytest.raises(CannotTrain, match="no summary has a score by factcc"):
         scores(bare, factcc=None)
+    with pytest.raises(CannotTrain, match="no validation documents to judge by: raise data.split.validation"):
+        scores([])
 
 
 def watched(
@@ -389,3 +397,50 @@ print(json.dumps([[r.data.tags["step"], r.info.status, r.data.metrics] for r in 
     assert "evaluate-summarizer-contrastive-round-3" in runs and "evaluate-summarizer-contrastive-round-2" not in runs
     asked = clone.retrain("fault", "--set", "summarizer.rounds=2", PREFECT_API_URL=prefect_server)
     assert asked.returncode == 0 and "rounds stopped: the judge's score rose by +0.000" in asked.stdout  # two steps change no summary
+
+
+@pytest.mark.unit
+def test_the_gain_over_noise_is_the_contrastive_arm_less_the_reference_on_the_same_examples(tmp_path: Path) -> None:
+    grid = load_grid(ROOT / "configs" / "grids" / "noise.yaml")
+
+    def rows(wrong: float) -> list[dict[str, Any]]:
+        return [{"scores": {"hallucination_rate": float(n < wrong), "fact_recall": 0.5, "rougeL": None if n else 1.0}} for n in range(20)]
+
+    worlds = [
+        {"mle": rows(9), "mle-longer": rows(10), "contrastive": rows(4)},
+        {"mle": rows(9), "mle-longer": rows(12), "contrastive": rows(8)},
+    ]
+    told = at_level(worlds, grid)
+    assert told["gain"]["hallucination_rate"]["value"] == pytest.approx(-0.25) and told["gain"]["rougeL"]["value"] == 0
+    assert told["arms"]["mle"]["hallucination_rate"]["value"] == pytest.approx(0.45)
+    nothing = at_level([worlds[0], {"mle": rows(9), "mle-longer": rows(12)}], grid)
+    assert nothing["gain"] is None and nothing["why"].endswith("in 1 worlds") and set(nothing["arms"]) == {"mle", "mle-longer"}
+    draw({0.0: nothing, 0.6: told}, grid, tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 5000
+
+
+@pytest.mark.unit
+def test_an_ablation_refuses_rounds_that_it_would_not_train() -> None:
+    grid = load_grid(ROOT / "configs" / "grids" / "methods.yaml")
+    with pytest.raises(ProfileError, match="each arm one round, and summarizer.rounds is 2: --set summarizer.rounds=1"):
+        arm_profiles(load_profile("world", ["summarizer.rounds=2"]), ["summarizer.rounds=2"], grid)
+    arms = [load_profile("world", [f"summarizer.score={score}"]) for score in ("quals", "factcc", "qags")]
+    assert wanted_by_any(arms, "training") == list(MODELS)
+
+
+@pytest.mark.unit
+def test_of_a_retrain_with_rounds_the_best_ones_evaluation_is_compared() -> None:
+    names = [
+        "evaluate-table-qa-plain",
+        "evaluate-table-qa",
+        "evaluate-summarizer-mle",
+        "evaluate-summarizer-contrastive-round-2",
+        "evaluate-summarizer-contrastive",
+    ]
+    first = [next(name for name in names if re.fullmatch(headline, name)) for headline in HEADLINES]
+    assert first == ["evaluate-summarizer-contrastive-round-2", "evaluate-table-qa"]
+
+
+@pytest.mark.unit
+def test_padding_counts_the_tokens_that_are_not_of_a_text() -> None:
+    assert padding([[([1] * 4, [1]), ([1] * 2, [1])], [([1], [1])]]) == pytest.approx(2 / 12)

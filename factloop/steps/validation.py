@@ -21,7 +21,7 @@ from ..statistics.parting import Evaluation, parted
 from ..training import CannotTrain, Progress, TrainingDiverged
 from ..training.checkpoints import load_checkpoint, save_checkpoint
 from ..training.fit import log_every
-from ..training.processes import add_up, rank, say, wait
+from ..training.processes import add_up, join, rank, say, wait
 from ..world.generate import Fact
 from ..world.oracle import fact_recall, hallucinates
 from . import summarizer
@@ -44,9 +44,12 @@ def judged(model: Seq2Seq, config: dict[str, Any], inputs: dict[str, Path], chec
     """Inputs `validation` (documents), `mix` (the scores whose scales count) and training judges as `judge_pairs` takes them.
 
     Each row's `scores` has `score` and, named by `measure`, the second one: what the world's oracle says, else a judge that
-    the score is not of, else the share of values that the document has. Raises CannotTrain where no summary has one of the two.
+    the score is not of, else the share of values that the document has. Raises CannotTrain where there is no document, or no
+    summary has one of the two.
     """
     rows = list(read_rows(inputs["validation"]))[: config["validation"]["documents"]]
+    if not rows:
+        raise CannotTrain(f"{progress.name}: the data has no validation documents to judge by: raise data.split.validation")
     mix = {name: Scale(**scale) for name, scale in json.loads((inputs["mix"] / "mix.json").read_text()).items()}
     documents = [row["document"] for row in rows]
     outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
@@ -98,6 +101,7 @@ class Watch:
         self.settings = ValidationSettings(**config["validation"])
         self.kept, self.good = checkpoints / "validated", checkpoints / "good"
         self.why = ""
+        join(model.device.type)
         self.see(0)
 
     def __call__(self, step: int) -> None:

@@ -116,9 +116,11 @@ def drop(damaged: list[Path]) -> None:
     """Remove outs, and of this clone's cache every copy that is not what its name says: DVC would give it back, and push it."""
     for path in damaged:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        kill_point("out:dropped", path.name)
     for path in copies().glob("??/*"):
         if _md5(path) != (path.parent.name + path.name).removesuffix(".dir"):
             path.unlink()
+            kill_point("copy:dropped")
 
 
 def copies() -> Path:

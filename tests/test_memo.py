@@ -274,7 +274,7 @@ def test_a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before(reposit
     assert not (repository / "before").exists() and not (repository / ".dvc" / "tmp" / "rwlock").exists()
 
 
-def test_damaged_copies_go_from_the_cache_with_the_out_and_others_stay(repository: Path) -> None:
+def test_damaged_copies_go_from_the_cache_before_the_out_and_others_stay(repository: Path, kill: Callable[[str], None]) -> None:
     (repository / ".dvc" / "config").write_text("[cache]\n    dir = ../cache\n")
     for content in (b"whole", b"damaged"):
         md5 = hashlib.md5(content).hexdigest()
@@ -282,7 +282,9 @@ def test_damaged_copies_go_from_the_cache_with_the_out_and_others_stay(repositor
         copy.parent.mkdir(parents=True)
         copy.write_bytes(content)
     flip(copy)
-    data.drop([repository / "data" / "fault" / "split"])
+    kill("out:dropped")
+    with pytest.raises(Killed):
+        data.drop([repository / "data" / "fault" / "split"])
     (left,) = (path for path in (repository / "cache").rglob("*") if path.is_file())
     assert left.read_bytes() == b"whole" and not (repository / "data" / "fault" / "split").exists()
 

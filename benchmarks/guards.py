@@ -32,6 +32,7 @@ MEMO, RECORD, SERVING, DATA = "tasks/memo.py", "tasks/record.py", "tasks/serving
 TRACKING, PROGRESS, FAILURES, FIT = "tasks/tracking.py", "tasks/progress.py", "tasks/failures.py", "factloop/training/fit.py"
 CHECKPOINTS, TESTS = "factloop/training/checkpoints.py", "tests/test_memo.py::test_"
 RELIABILITY, KEYS = "tests/test_reliability.py::test_", "tests/test_keys_and_profiles.py::test_"
+SOURCES, SOURCE_TESTS = "tasks/sources.py", "tests/test_sources.py::test_"
 GUARDS = (
     Guard("lease on a key", MEMO, "        lock.acquire()\n", "        pass\n", TESTS + "a_key_is_held_by_one"),
     Guard("digest check on recall", MEMO, 'if found != tags.get("digest"):', "if False:", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
@@ -89,6 +90,18 @@ GUARDS = (
     Guard("an unchanged step recalled", MEMO, "        if recalled:\n", "        if False:\n", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
     Guard("code in the key", "tasks/keys.py", 'code_digest(step.partition(":")[0])', '""', KEYS + "each_part_of_a_key_counts"),
     Guard("inputs in the key", "tasks/keys.py", '"inputs": dict(inputs)', '"inputs": {}', KEYS + "each_part_of_a_key_counts"),
+    Guard("stage folder renamed when whole", "tasks/stages.py", '    scratch = out.with_name(f"{name}.unfinished")\n', "    shutil.rmtree(out, ignore_errors=True)\n    out.mkdir(parents=True)\n    return make(profile, out)\n    scratch = out\n", "tests/test_data.py::test_a_stage_that_a_kill_strikes_leaves_nothing_of_its_own"),
+    Guard("page renamed when whole", "tasks/report.py", 'scratch = path.with_suffix(".unfinished")', "scratch = path", TESTS + "a_page_and_a_table_of_scores_are_written_whole_or_the_old_one_stays"),
+    Guard("table of scores renamed when whole", "tasks/own.py", 'scratch = path.with_name(path.name + ".unfinished")', "scratch = path", TESTS + "a_page_and_a_table_of_scores_are_written_whole_or_the_old_one_stays"),
+    Guard("table of scores written last", "tasks/own.py", "    table = scores_table(done)\n    client.", "    table = scores_table(done)\n    write_scores(table, scores)\n    client.", "tests/test_killed_verbs.py::test_an_evaluation_of_a_persons_own_file"),
+    Guard("download verified before it is renamed", SOURCES, "        _checked(file, scratch)\n    except SourceError:\n        scratch.unlink()", "        _checked(file, scratch.replace(target))\n        target.replace(scratch)\n    except SourceError:\n        target.replace(scratch)", SOURCE_TESTS + "a_download_is_there_once_it_is_verified_however_it_was_killed"),
+    Guard("digests of first copies renamed when whole", SOURCES, 'scratch = LOCK.with_name(LOCK.name + ".unfinished")', "scratch = LOCK", SOURCE_TESTS + "the_digest_of_a_first_copy_is_noted_whole_or_not_at_all"),
+    Guard("traces of a killed run removed", "tasks/evidence.py", "        client.delete_traces(experiment, trace_ids=[*begun, run.data.tags[TRACING]])\n", "        pass\n", TESTS + "examples_are_traced_once_however_often_that_is_killed"),
+    Guard("examples traced once", "tasks/evidence.py", "    if TAG in run.data.tags:\n", "    if False:\n", TESTS + "examples_are_traced_once_however_often_that_is_killed"),
+    Guard("kept parts of interrupted judging", "factloop/steps/judging.py", "        if not part.exists():\n", "        if True:\n", "tests/test_quals.py::test_an_interrupted_judging_goes_on_and_asks_nothing_twice"),
+    Guard("damaged copies dropped from DVC's cache", DATA, "            path.unlink()\n", "            pass\n", TESTS + "damaged_copies_go_from_the_cache_before_the_out_and_others_stay"),
+    Guard("damaged copies dropped before the out", DATA, '    for path in copies().glob("??/*"):\n', '    for path in damaged:\n        shutil.rmtree(path)\n        kill_point("out:dropped", path.name)\n    for path in copies().glob("??/*"):\n', TESTS + "damaged_copies_go_from_the_cache_before_the_out_and_others_stay"),
+    Guard("share of bad rows held for each source", "tasks/stages.py", "hold(data.quarantine, name, aside, len(aside) + len(rows))", "hold(data.quarantine, name, aside, 10**6)", "tests/test_data.py::test_a_small_broken_source_does_not_hide_in_a_large_one"),
     Guard("champion moved on a verdict alone", "tasks/gate.py", 'if verdict.outcome == "promote":', "if True:", "tests/test_promote.py::test_the_gate_says_what_it_could_see_and_keeps_a_record"),
 )  # fmt: skip
 

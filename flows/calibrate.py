@@ -18,6 +18,7 @@ from prefect import flow
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import write_rows
+from factloop.faults import kill_point
 from tasks import parent
 from tasks.calibrate import against_baseline, agree, columns, labelled_data, rows_of, write_card
 from tasks.console import console as terminal
@@ -41,7 +42,9 @@ def own_labels(path: Path, reader: str) -> tuple[str, str]:
     scratch = STATE / "own" / f"labels-{path.name}.jsonl"
     write_rows(scratch, rows)
     digest = file_digest(scratch)
-    return str(scratch.replace(scratch.with_name(f"{digest}.jsonl"))), digest
+    path = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
+    kill_point("labels:kept")
+    return str(path), digest
 
 
 @flow(name="calibrate", flow_run_name="calibrate-{profile.name}", validate_parameters=False)

@@ -15,8 +15,10 @@ import argparse
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+from factloop.faults import kill_point
 from factloop.settings import MiningSettings
 
 # Nothing heavy here: each worker imports this module.
@@ -53,11 +55,12 @@ def run(options: argparse.Namespace) -> tuple[Counter[str], list[tuple[str, int,
     """Mine into the file; returns counts by rule, and what was refused."""
     from tqdm import tqdm
 
-    from factloop.corpora.rows import write_rows
+    from factloop.corpora.rows import Row, write_rows
     from factloop.tables.corpus import Rules, mine_files, records
 
     counts: Counter[str] = Counter()
     refused: list[tuple[str, int, str]] = []
+    aside = options.out.with_name(f"{options.out.name}.refused.jsonl")
     rules = Rules(options.settings, titles(options.leave_out))
     total = sum(1 for file in options.files for _ in records(file))
     with tqdm(total=total, desc="mining", unit=" documents", mininterval=1) as bar:
@@ -66,13 +69,16 @@ def run(options: argparse.Namespace) -> tuple[Counter[str], list[tuple[str, int,
             bar.update(documents)
             bar.set_postfix(sentences=counts["kept"], refresh=False)
 
-        found = mine_files(options.files, rules, counts, refused.append, options.engine, options.workers, ended)
-        write_rows(options.out, found)
-    aside = options.out.with_name(f"{options.out.name}.refused.jsonl")
-    if refused:
-        write_rows(aside, ({"file": file, "row": number, "rule": rule} for file, number, rule in refused))
-    else:
-        aside.unlink(missing_ok=True)
+        def found() -> Iterator[Row]:
+            yield from mine_files(options.files, rules, counts, refused.append, options.engine, options.workers, ended)
+            # Before the other has its name: where that is, nothing is left to do.
+            if refused:
+                write_rows(aside, ({"file": file, "row": number, "rule": rule} for file, number, rule in refused))
+            else:
+                aside.unlink(missing_ok=True)
+            kill_point("mined:refused")
+
+        write_rows(options.out, found())
     if not counts["tables"] and not counts["tables left out by title"]:
         options.out.unlink()
         first = "".join(f"\n  {file}: row {number}: {rule}" for file, number, rule in refused[:5])

@@ -13,6 +13,7 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 from prefect import task
 
+from factloop.faults import kill_point
 from factloop.statistics import LOWER_IS_BETTER, Estimate, holm
 from factloop.statistics.crossed import crossed_difference, crossed_mean
 
@@ -150,9 +151,12 @@ def record_ablation(context: Context, grid: Grid, seeds: list[int], found: Found
         "runs": {arm: [done.run_id for done in evaluations] for arm, evaluations in found.items()},
     }  # fmt: skip
     save_page(folder / "ablation.json", json.dumps(told, indent=1), "ablation")
-    parallel_plot(grid, found, cells).savefig(folder / "ablation.png", dpi=110)
+    scratch = folder / "plot.unfinished"
+    parallel_plot(grid, found, cells).savefig(scratch, format="png", dpi=110)
+    scratch.replace(folder / "ablation.png")
     client = MlflowClient()
     client.log_artifacts(context.parent, str(folder), "ablation")
+    kill_point("ablation:logged")
     metrics: dict[str, float] = {}
     for cell in cells:
         estimates = {cell.metric: cell.mean} | ({f"{cell.metric}/difference": cell.difference} if cell.difference else {})
@@ -160,4 +164,5 @@ def record_ablation(context: Context, grid: Grid, seeds: list[int], found: Found
             metrics |= {f"{cell.arm}/{name}{suffix}": value for suffix, value in (("", e.value), (".low", e.low), (".high", e.high))}
         metrics |= {f"{cell.arm}/{cell.metric}/p": cell.p} if cell.p is not None else {}
     client.log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()])
+    kill_point("ablation:measured")
     return cells, folder

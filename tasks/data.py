@@ -114,11 +114,14 @@ def _damaged(profile: str) -> list[Path]:
 
 def drop(damaged: list[Path]) -> None:
     """Remove outs, and of this clone's cache every copy that is not what its name says: DVC would give it back, and push it."""
-    for path in damaged:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    # Copies first: while the out is damaged, the next run finds it after a kill, and comes by here again.
     for path in copies().glob("??/*"):
         if _md5(path) != (path.parent.name + path.name).removesuffix(".dir"):
             path.unlink()
+            kill_point("copy:dropped")
+    for path in damaged:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        kill_point("out:dropped", path.name)
 
 
 def copies() -> Path:

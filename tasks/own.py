@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -18,6 +19,7 @@ from prefect import task
 
 from factloop.corpora.own import Kind
 from factloop.corpora.rows import Row, write_rows
+from factloop.faults import kill_point
 
 from .environment import STATE
 from .evidence import token_plot
@@ -65,6 +67,7 @@ def prepare_own(name: str, kind: Kind, rows: list[Row], profile: Profile, model:
     write_rows(scratch, rows)
     digest = file_digest(scratch)
     path = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
+    kill_point("rows:kept")
     return Own(name, kind, profile, (str(path), digest), judges, found, writer)
 
 
@@ -106,29 +109,39 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def write_scores(done: Done, path: Path) -> None:
-    """One row per row of the person's file, in its order; whole or not at all."""
-    scratch = path.with_name(path.name + ".unfinished")
+def scores_table(done: Done) -> str:
+    """One row per row of the person's file, in its order, as CSV."""
     names = list(next(each_example(done))["scores"])
     asked = ("question", "answer") if "quals" in names else ()
+    stream = io.StringIO()
+    table = csv.writer(stream)
+    table.writerow(["id", "status", *names, *(f"worst_{name}" for name in asked), "output"])
+    for row in each_example(done):
+        worst: Row = next(iter(row["evidence"].get("quals", [])), {})
+        scores = ["" if (value := row["scores"][name]) is None else f"{value:.6g}" for name in names]
+        texts = [*(worst.get(name, "") for name in asked), row["output"]]
+        table.writerow([harmless(row["id"]), row["status"], *scores, *map(harmless, texts)])
+    return stream.getvalue()
+
+
+def write_scores(table: str, path: Path) -> None:
+    """Write the table whole or not at all."""
+    scratch = path.with_name(path.name + ".unfinished")
     try:
         with scratch.open("w", encoding="utf-8", newline="") as stream:
-            table = csv.writer(stream)
-            table.writerow(["id", "status", *names, *(f"worst_{name}" for name in asked), "output"])
-            for row in each_example(done):
-                worst: Row = next(iter(row["evidence"].get("quals", [])), {})
-                scores = ["" if (value := row["scores"][name]) is None else f"{value:.6g}" for name in names]
-                texts = [*(worst.get(name, "") for name in asked), row["output"]]
-                table.writerow([harmless(row["id"]), row["status"], *scores, *map(harmless, texts)])
+            stream.write(table[: len(table) // 2])
+            stream.flush()
+            kill_point("scores:half-written")
+            stream.write(table[len(table) // 2 :])
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+    kill_point("scores:renamed")
 
 
 @task(task_run_name="report")
 def write_pages(own: Own, done: Done, scores: Path) -> Path:
-    """The table of scores and the report, both kept with the run; returns the report's path."""
-    write_scores(done, scores)
+    """The report and the table of scores, both kept with the run; returns the report's path."""
     path = STATE / "reports" / f"evaluate-{done.run_id}.html"
     names = [name for name in done.metrics if f"{name}.low" in done.metrics]
     broken = [row for row in each_example(done) if row["status"].startswith(BROKEN)]
@@ -148,8 +161,11 @@ def write_pages(own: Own, done: Done, scores: Path) -> Path:
         "evaluate",
     )
     client = MlflowClient()
-    for file, folder in ((path, None), (scores, "scores")):
-        client.log_artifact(done.run_id, str(file), folder)
+    table = scores_table(done)
+    client.log_artifact(done.run_id, str(path))
+    client.log_text(done.run_id, table, f"scores/{scores.name}")
+    kill_point("scores:logged")
+    write_scores(table, scores)  # last: where there is one, nothing is left to do, and the next run refuses to write over it
     return path
 
 

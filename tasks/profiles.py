@@ -69,7 +69,7 @@ class MirrorData(Strict):
     non_commercial: bool = False
     """Whether sources under non-commercial licences, left out otherwise, are taken."""
     quarantine: Share = 0.0
-    """Largest share of bad rows to set aside with their reasons; at 0 the first one stops the run."""
+    """Largest share of the rows of a source to set aside with their reasons if bad; at 0 the first one stops the run."""
 
 
 class Shares(Strict):

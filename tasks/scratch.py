@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from factloop.faults import kill_point
+
 from .data import TARGET, copies, drop, outs_of, unlike
 from .environment import ROOT, STATE
 from .keys import digest
@@ -78,6 +80,7 @@ def make_tree(tree: Path, origin: Origin) -> None:
     (tree / "dvc.lock").unlink(missing_ok=True)  # it may be a link to elsewhere
     (tree / "dvc.lock").write_text(origin.lock, encoding="utf-8")
     _share_data(tree)
+    kill_point("tree:made")
 
 
 def _share_data(tree: Path) -> None:

@@ -16,6 +16,8 @@ import requests
 import yaml
 from tqdm import tqdm
 
+from factloop.faults import kill_point
+
 from .environment import ROOT, STATE
 from .keys import file_digest
 
@@ -72,7 +74,9 @@ def _checked(file: dict[str, Any], path: Path) -> Path:
         if known is None:
             scratch = LOCK.with_name(LOCK.name + ".unfinished")
             scratch.write_text(yaml.safe_dump((noted or {}) | {file["file"]: found}))
+            kill_point("digest:written")
             scratch.replace(LOCK)
+            kill_point("digest:noted")
             return path
     if found != known:
         raise SourceError(f"{path}: SHA-256 is {found}, {said} says {known}")
@@ -91,11 +95,16 @@ def _downloaded(file: dict[str, Any]) -> Path:
         download(file["url"], scratch, resume="sha256" in file)
     else:
         _from_hub(file["hub"], scratch)
+    kill_point("download:ended")
     try:
-        return _checked(file, scratch).replace(target)
+        _checked(file, scratch)
     except SourceError:
         scratch.unlink()  # nothing to go on from
         raise
+    kill_point("download:checked")
+    scratch.replace(target)
+    kill_point("download:renamed")
+    return target
 
 
 def _refuse(url: str) -> None:
@@ -146,6 +155,7 @@ def _stream(url: str, scratch: Path, have: int) -> None:
         ):
             for piece in response.iter_content(PIECE):
                 stream.write(piece)
+                kill_point("download:piece")
                 bar.update(len(piece))
     return None
 
@@ -170,4 +180,5 @@ def _from_hub(hub: dict[str, str], scratch: Path) -> None:
         found = hf_hub_download(**place, local_dir=DOWNLOADS / "hub", tqdm_class=_Bar)  # type: ignore[call-overload]
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise OSError(f"{said} cannot be had ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+    kill_point("download:from-hub")
     Path(found).replace(scratch)

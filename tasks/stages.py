@@ -4,7 +4,7 @@ ingest writes rows in the project's shapes, validate passes on those that keep t
 mine finds table sentences and draws grammar questions, split parts everything by near-duplicate
 cluster and drops what people have judged, claims states right and wrong things about the training
 documents. Bad rows stop a stage, or go to a file of their own with file, row and rule, as far as
-the profile's `quarantine` allows.
+the profile's `quarantine` allows for each source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import yaml
 from factloop.claims import claim_rows, pattern_mentions, spacy_mentions
 from factloop.corpora.clusters import SPLITS, assign_all, clusters, leaked
 from factloop.corpora.formats import FORMATS
-from factloop.corpora.readers import Refuse, read
+from factloop.corpora.readers import read, stop
 from factloop.corpora.rows import BadRow, Row, read_rows, write_rows
 from factloop.faults import kill_point
 from factloop.tables.corpus import unique
@@ -48,33 +48,18 @@ def folder(profile: Profile) -> Path:
 def ingest(profile: Profile, target: Path) -> None:
     """Rows of each shape, and `refused.jsonl`: those that their format does not allow."""
     data = profile.data.source
-    refused = Quarantine(profile)
-    rows = _world(data) if isinstance(data, WorldData) else _sources(data, refused.reader)
+    refused: list[Row] = []
+    rows = _world(data) if isinstance(data, WorldData) else _sources(data, refused)
     for shape in rows:
-        refused.passed += write_rows(target / f"{shape}.jsonl", rows[shape]())
-    refused.write(target / "refused.jsonl")
+        write_rows(target / f"{shape}.jsonl", rows[shape]())
+    write_rows(target / "refused.jsonl", refused)
 
 
-class Quarantine:
-    """Bad rows with their reasons: the first one raises, unless the profile lets a share of rows go."""
-
-    def __init__(self, profile: Profile) -> None:
-        source = profile.data.source
-        self.most = source.quarantine if isinstance(source, MirrorData) else 0.0
-        self.rows: list[Row] = []
-        self.passed = 0
-
-    def reader(self, bad: BadRow) -> None:
-        if not self.most:
-            raise bad
-        self.rows.append({"file": Path(bad.path).name, "row": bad.number, "rule": bad.rule})
-
-    def write(self, path: Path) -> None:
-        total = self.passed + len(self.rows)
-        if len(self.rows) > self.most * total:
-            first = "\n".join(f"  {row['file']}: row {row['row']}: {row['rule']}" for row in self.rows[:5])
-            raise SourceError(f"{len(self.rows)} of {total} rows are bad; data.source.quarantine allows {self.most:.1%}:\n{first}")
-        write_rows(path, self.rows)
+def hold(most: float, source: str, bad: list[Row], total: int) -> None:
+    """Raise SourceError if more than this share of a source's rows is bad: of each by itself, or a large one would hide a small one."""
+    if len(bad) > most * total:
+        first = "\n".join(f"  {row['file']}: row {row['row']}: {row['rule']}" for row in bad[:5])
+        raise SourceError(f"{len(bad)} of {total} rows of {source} are bad; data.source.quarantine allows {most:.1%}:\n{first}")
 
 
 def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
@@ -100,7 +85,8 @@ def _world(data: WorldData) -> dict[str, Callable[[], Iterator[Row]]]:
     }
 
 
-def _sources(data: MirrorData, refuse: Refuse) -> dict[str, Callable[[], Iterator[Row]]]:
+def _sources(data: MirrorData, refused: list[Row]) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Rows by shape; those that their format does not allow go to `refused`, as far as the profile lets them."""
     declared = yaml.safe_load((ROOT / "data" / "sources.yaml").read_text(encoding="utf-8"))
     wanted = {shape: getattr(data, shape) for shape in SHAPES} | {"judged": dict.fromkeys(data.judged)}
     if not data.non_commercial:  # opt-in: named in the profile, left out until it says so
@@ -112,7 +98,11 @@ def _sources(data: MirrorData, refuse: Refuse) -> dict[str, Callable[[], Iterato
 
     def rows_of(shape: str) -> Iterator[Row]:
         for name, most in wanted[shape].items():
-            rows = list(read(paths[name], FORMATS[declared[name]["reader"]], refuse))
+            bad: list[BadRow] = []
+            rows = list(read(paths[name], FORMATS[declared[name]["reader"]], bad.append if data.quarantine else stop))
+            aside: list[Row] = [{"file": Path(row.path).name, "row": row.number, "rule": row.rule} for row in bad]
+            hold(data.quarantine, name, aside, len(aside) + len(rows))
+            refused.extend(aside)
             split = {"split": declared[name]["split"]} if "split" in declared[name] else {}
             # A seeded draw, not the head of the file: files are often sorted by topic.
             for row in random.Random(name).sample(rows, min(most or len(rows), len(rows))):
@@ -125,9 +115,9 @@ def validate(profile: Profile, target: Path) -> None:
     """Rows that keep the contracts of `data/contracts.yaml`, and `quarantined.jsonl`: all others."""
     from .contracts import check
 
-    source = folder(profile) / "ingested"
-    bad = Quarantine(profile)
-    bad.rows = list(read_rows(source / "refused.jsonl"))
+    source, data = folder(profile) / "ingested", profile.data.source
+    most = data.quarantine if isinstance(data, MirrorData) else 0.0
+    quarantined = list(read_rows(source / "refused.jsonl"))  # ingest has held their share to what is allowed
     results = []
     for shape in SHAPES:
         path = source / f"{shape}.jsonl"
@@ -135,12 +125,15 @@ def validate(profile: Profile, target: Path) -> None:
         suites = ("documents", "summaries") if shape == "documents" else (shape,)
         broken: dict[int, str] = {}
         for suite in suites:
-            result = check(suite, rows, path, profile.name, quarantine=bool(bad.most))
+            result = check(suite, rows, path, profile.name, quarantine=bool(most))
             broken |= result.pop("broken")
             results.append(result)
-        bad.rows += [{"file": path.name, "row": index + 1, "rule": rule, "id": rows[index]["id"]} for index, rule in sorted(broken.items())]
-        bad.passed += write_rows(target / f"{shape}.jsonl", (row for index, row in enumerate(rows) if index not in broken))
-    bad.write(target / "quarantined.jsonl")
+        bad = [{"file": path.name, "row": index + 1, "rule": rule, "id": rows[index]["id"]} for index, rule in sorted(broken.items())]
+        for name, total in Counter(row.get("source", shape) for row in rows).items():
+            hold(most, name, [row for row in bad if rows[row["row"] - 1].get("source", shape) == name], total)
+        quarantined += bad
+        write_rows(target / f"{shape}.jsonl", (row for index, row in enumerate(rows) if index not in broken))
+    write_rows(target / "quarantined.jsonl", quarantined)
     _write_json(target / "results.json", results)
 
 
@@ -276,6 +269,7 @@ def run(stage: str, profile: Profile) -> None:
         raise
     kill_point("stage:written", stage)
     shutil.rmtree(out, ignore_errors=True)
+    kill_point("stage:cleared", stage)
     scratch.replace(out)
     kill_point("stage:ended", stage)
 

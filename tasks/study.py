@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 
 import mlflow
 from factloop.corpora.rows import Row, Rule, contents, parsed, read_rows
+from factloop.faults import kill_point
 from factloop.study import AXES, Pair, Sheet, blind_pairs, sheets
 
 from .environment import ROOT
@@ -144,6 +145,7 @@ def write_study(study: Study, folder: Path) -> None:
         save_page(scratch / FOR_RATERS / f"rater-{sheet.rater}.html", rater_page(study, sheet, shown), "study")
         _write_form(scratch / FOR_RATERS / f"rater-{sheet.rater}.csv", study, sheet, shown)
     save_page(scratch / KEY, json.dumps(asdict(study), ensure_ascii=False, indent=1), "study key")
+    kill_point("study:written")
     scratch.replace(folder)
 
 

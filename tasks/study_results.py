@@ -15,6 +15,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from factloop.faults import kill_point
 from factloop.statistics import Estimate
 from factloop.statistics.study import VERDICTS, Outcome, SignTest, outcome
 from factloop.study import AXES
@@ -89,6 +90,7 @@ def record_study(study: Study, answers: Mapping[int, Verdicts], files: Sequence[
             metrics = metrics_of(study, results, len(answers), bool(second))
             _log_once(client, side.run, f"study.{study.id}", given, metrics, other)
             client.log_artifacts(side.run, str(folder), f"study/{name}")
+            kill_point("study:logged")
     return folder / "study.html"
 
 
@@ -99,6 +101,7 @@ def _log_once(client: MlflowClient, run: str, tag: str, given: str, metrics: Map
     if begun.get("answers") != given:
         begun = {"answers": given, "against": other, "time": int(time.time() * 1000)}
         client.set_tag(run, tag, json.dumps(begun))
+        kill_point("study:told")
     client.log_batch(run, metrics=[Metric(name, value, begun["time"], 0) for name, value in metrics.items()])
 
 

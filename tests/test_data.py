@@ -25,6 +25,7 @@ from tasks import contracts, stages
 from tasks.keys import file_digest
 from tasks.profiles import Profile, ProfileError, WorldData, load_profile
 from tasks.sources import SourceError
+from tests.soundness import Killed
 
 pytestmark = pytest.mark.unit
 WORDS = [f"{first}{second}" for first in ("lan", "mor", "tel", "vis") for second in ("der", "gan", "kin", "low", "mer")]
@@ -67,11 +68,14 @@ Toy = Callable[..., Profile]
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """A small mirror, and a profile on it; `files` replace the bytes of some of its files."""
+    """A small mirror, and a profile on it; `files` replace the bytes of some of its files, `fields` what is declared of them.
+
+    Files of other names are further sources of documents.
+    """
     monkeypatch.setattr(stages, "ROOT", tmp_path)
     monkeypatch.setattr(contracts, "STATE", tmp_path / "state")
 
-    def make(quarantine: float = 0.0, **files: bytes) -> Profile:
+    def make(quarantine: float = 0.0, fields: dict[str, dict[str, Any]] | None = None, **files: bytes) -> Profile:
         mirror = tmp_path / "mirror"
         mirror.mkdir()
         whole = {
@@ -91,9 +95,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
                 "file": name,
                 "sha256": file_digest(mirror / name),
                 "licence": "none",
-                "reader": readers.get(name, name),
+                "reader": readers.get(name, name if name in FORMATS else "xsum"),
                 "origin": "test",
             }
+            | (fields or {}).get(name, {})
             for name in (*whole, "wikipedia")
         }
         (tmp_path / "data").mkdir()
@@ -101,7 +106,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
         monkeypatch.setenv("DATA_MIRROR", str(mirror))
         config = yaml.safe_load((Path(__file__).parent.parent / "configs" / "fault.yaml").read_text())
         config["data"]["source"] = {
-            "kind": "sources", "documents": {"documents": 100}, "questions": {"squad": 100}, "pages": {"wikipedia": 100},
+            "kind": "sources", "documents": {name: 100 for name in whole if declared[name]["reader"] == "xsum"}, "questions": {"squad": 100}, "pages": {"wikipedia": 100},
             "table_questions": {"fetaqa": 100}, "judged": ["judged"], "quarantine": quarantine,
         }  # fmt: skip
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump(config))
@@ -218,13 +223,62 @@ def test_bad_rows_are_set_aside_with_their_reasons_as_far_as_the_profile_allows(
     ]
     assert [row["row"] for row in aside[:2]] == [41, 42] and aside[2]["id"] == "documents/42"
     assert json.loads((tmp_path / "data" / "toy" / "split" / "counts.json").read_text())["dropped.quarantined"] == 3
-    with pytest.raises(SourceError, match=r"3 of \d+ rows are bad; data.source.quarantine allows 1.0%:\n  documents: row 41: not JSON"):
-        stages.run(
-            "validate",
-            profile.model_copy(
-                update={"data": profile.data.model_copy(update={"source": profile.data.source.model_copy(update={"quarantine": 0.01})})}
-            ),
-        )
+    source = profile.data.source.model_copy(update={"quarantine": 0.01})
+    strict = profile.model_copy(update={"data": profile.data.model_copy(update={"source": source})})
+    for stage, says in (
+        ("ingest", r"2 of 44 rows of documents are bad; data.source.quarantine allows 1.0%:\n  documents: row 41: not JSON"),
+        ("validate", r"1 of 42 rows of documents are bad; data.source.quarantine allows 1.0%:\n  documents.jsonl: row \d+: summary"),
+    ):
+        with pytest.raises(SourceError, match=says):
+            stages.run(stage, strict)
+
+
+@pytest.mark.parametrize(("stage", "bad"), [("ingest", " "), ("validate", "?!?!?!")])
+def test_a_small_broken_source_does_not_hide_in_a_large_one(toy: Toy, stage: str, bad: str) -> None:
+    few = [document(900 + n) for n in range(3)] + [document(903, summary=bad)]
+    large = "\n".join(json.dumps(document(n)) for n in range(400)).encode()
+    profile = toy(quarantine=0.05, documents=large, small="\n".join(map(json.dumps, few)).encode())
+    with pytest.raises(SourceError, match=r"1 of 4 rows of small are bad; data.source.quarantine allows 5.0%"):
+        for name in ("ingest", "validate"):
+            stages.run(name, profile)
+            assert name != stage, "the one in four went by"
+
+
+def test_what_published_splits_share_is_dropped_from_the_earlier_one_and_counted(toy: Toy, tmp_path: Path) -> None:
+    tested = [document(n) | {"id": f"again-{n}"} for n in (3, 7, 11)] + [document(600)]
+    given_splits = {"documents": {"split": "train"}, "examined": {"split": "test"}}
+    profile = toy(fields=given_splits, examined="\n".join(map(json.dumps, tested)).encode())
+    for stage in stages.STAGES:
+        stages.run(stage, profile)
+    split = tmp_path / "data" / "toy" / "split"
+    counts = json.loads((split / "counts.json").read_text())
+    assert counts["dropped.between_splits.documents"] == counts["near_duplicates.documents"] == 3
+    assert {row["id"] for row in jsonl(split / "summaries.test.jsonl")} == {f"examined/{row['id']}" for row in tested}
+    trained = {row["id"] for row in jsonl(split / "summaries.train.jsonl")}
+    assert trained == {f"documents/{n}" for n in range(40) if n not in (3, 5, 7, 11)}  # 5 is what people judged
+
+
+def test_a_non_commercial_source_is_taken_where_the_profile_says_so_alone(toy: Toy, tmp_path: Path) -> None:
+    closed = [document(n) for n in range(600, 603)]
+    profile = toy(fields={"closed": {"non_commercial": True, "licence": "CC BY-NC"}}, closed="\n".join(map(json.dumps, closed)).encode())
+    source = profile.data.source.model_copy(update={"non_commercial": True})
+    opened = profile.model_copy(update={"data": profile.data.model_copy(update={"source": source})})
+    for own, names, count in ((profile, {"documents"}, 40), (opened, {"documents", "closed"}, 43)):
+        stages.run("ingest", own)
+        rows = jsonl(tmp_path / "data" / "toy" / "ingested" / "documents.jsonl")
+        assert {row["source"] for row in rows} == names and len(rows) == count
+
+
+def test_a_stage_that_a_kill_strikes_leaves_nothing_of_its_own(toy: Toy, tmp_path: Path, kill: Callable[[str], None]) -> None:
+    profile = toy()
+    for point in ("rows:half-written@documents.jsonl", "rows:written@questions.jsonl", "stage:written", "stage:cleared"):
+        kill(point)
+        with pytest.raises(Killed):
+            stages.run("ingest", profile)
+        assert not (tmp_path / "data" / "toy" / "ingested").exists(), point
+    kill("")
+    stages.run("ingest", profile)
+    assert made(tmp_path) == {"ingested"}
 
 
 def test_bom_crlf_and_control_characters_are_read_as_what_they_mean(tmp_path: Path) -> None:

@@ -18,15 +18,17 @@ from tests.conftest import ROOT, Clone, Undisturbed
 from tests.soundness import flaws, flip, outcome
 from tests.test_compare import POINTS as COMPARE
 from tests.test_drift import POINTS as DRIFT
+from tests.test_killed_verbs import POINTS as VERBS
 from tests.test_reliability import POINTS as RELIABILITY
 from tests.test_rerun import POINTS as RERUN
+from tests.test_sources import POINTS as SOURCES
 
 pytestmark = pytest.mark.fault
 FLIPPED = "training:step@table-qa-pretraining:1"  # after which a bit of the checkpoint is flipped
 # In the order of the chain, so that each restart takes up what the last had done, in two clones.
 FIRST = (
     "data:begun", "rows:half-written@documents.jsonl", "rows:written@questions.jsonl", "stage:ended@ingest",
-    "stage:written@validate", "stage:ended@validate", "rows:half-written@mined.jsonl", "stage:ended@mine",
+    "stage:written@validate", "stage:ended@validate", "rows:half-written@mined.jsonl", "stage:cleared@mine", "stage:ended@mine",
     "rows:written@summaries.train.jsonl", "stage:ended@split", "data:reproduced", "store:made",
     "experiment:created", "parent:created", "parent:described", "parent:opened",
     "run:begun@base", "run:created@base", "run:parameters@base", "run:described@base",
@@ -53,7 +55,7 @@ def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "kill_point"
     ]
     assert [name for name, count in Counter(calls).items() if count > 1] == []
-    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE, *DRIFT, *RELIABILITY, *RERUN)}
+    assert set(calls) == {point.partition("@")[0] for point in (*FIRST, *SECOND, *COMPARE, *DRIFT, *RELIABILITY, *RERUN, *SOURCES, *VERBS)}
 
 
 @pytest.mark.unit

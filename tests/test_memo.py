@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 import mlflow
 from factloop.corpora.rows import write_rows
 from factloop.training import checkpoints
-from tasks import data, memo, parent, progress
+from tasks import data, evidence, memo, own, parent, progress, report
 from tasks.profiles import load_profile
 from tasks.serving import Served
 from tests.soundness import Killed, flip
@@ -195,6 +195,38 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path, kill: Callable[[st
         assert not (tmp_path / "a.jsonl").exists()
 
 
+def test_a_page_and_a_table_of_scores_are_written_whole_or_the_old_one_stays(tmp_path: Path, kill: Callable[[str], None]) -> None:
+    page, table = tmp_path / "page.html", tmp_path / "scores.csv"
+    report.save_page(page, "the old page", "any")
+    own.write_scores("the old table", table)
+    for point in ("page:half-written@any", "page:written"):
+        kill(point)
+        with pytest.raises(Killed):
+            report.save_page(page, "the new page", "any")
+        assert page.read_text() == "the old page"
+    kill("scores:half-written")
+    with pytest.raises(Killed):
+        own.write_scores("the new table", table)
+    assert table.read_text() == "the old table"
+
+
+def test_examples_are_traced_once_however_often_that_is_killed(one: Memo, kill: Callable[[str], None]) -> None:
+    rows = [{"document": "Mara won.", "output": "Mara.", "scores": {"quals": n}, "statuses": {}, "evidence": {}} for n in range(3)]
+    write_rows(one.folder / "made" / "examples.jsonl", rows)
+    run_id = one.client.create_run(one.experiment).info.run_id
+    done = memo.Done("evaluate", run_id, "", str(one.folder / "made"), "", {}, 0, False, "")
+    kill("trace:logged@evaluate")
+    for _ in range(2):
+        with pytest.raises(Killed):
+            evidence.trace_examples.fn(done)
+        mlflow.flush_trace_async_logging()  # the thread that writes them outlives this kill
+    kill("")
+    for _ in range(2):
+        evidence.trace_examples.fn(done)
+    traces = one.client.search_traces(locations=[one.experiment], include_spans=False)
+    assert len(traces) == 3 and {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces} == {run_id}
+
+
 def test_a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: Callable[[str], None]
 ) -> None:
@@ -240,6 +272,21 @@ def test_a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before(reposit
     data._mend()
     assert (repository / "dvc.lock").read_text() == whole
     assert not (repository / "before").exists() and not (repository / ".dvc" / "tmp" / "rwlock").exists()
+
+
+def test_damaged_copies_go_from_the_cache_before_the_out_and_others_stay(repository: Path, kill: Callable[[str], None]) -> None:
+    (repository / ".dvc" / "config").write_text("[cache]\n    dir = ../cache\n")
+    for content in (b"whole", b"damaged"):
+        md5 = hashlib.md5(content).hexdigest()
+        copy = repository / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(content)
+    flip(copy)
+    kill("out:dropped")
+    with pytest.raises(Killed):
+        data.drop([repository / "data" / "fault" / "split"])
+    (left,) = (path for path in (repository / "cache").rglob("*") if path.is_file())
+    assert left.read_bytes() == b"whole" and not (repository / "data" / "fault" / "split").exists()
 
 
 def test_never_two_dvc_at_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import signal
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from factloop.corpora.published import PUBLISHED
 from factloop.corpora.readers import read
@@ -20,10 +22,15 @@ from factloop.corpora.rows import BadRow, Rule
 from tasks import sources
 from tasks.sources import SourceError, find_source
 from tests.conftest import Clone
+from tests.soundness import Killed
 
 pytestmark = pytest.mark.unit
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+CHECKED = ("download:piece", "download:ended", "download:checked", "download:renamed")
+TRUSTED = ("digest:written", "digest:noted", "download:renamed")
+FROM_HUB = ("download:from-hub",)
+POINTS = (*CHECKED, *TRUSTED, *FROM_HUB)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -146,6 +153,12 @@ def test_a_mirror_comes_first_and_what_it_lacks_is_fetched(server: str, tmp_path
         find(source(file="some/none.bin", obtain="Build it so."))
 
 
+FETCH = """
+from tasks import sources
+from tasks.environment import prepare
+prepare()
+print(sources.find_source("some", {"some": FIELDS}, False))
+"""
 HUB = """
 from pathlib import Path
 from tasks import sources
@@ -173,6 +186,61 @@ def test_a_dataset_of_the_hub(server: str, clone: Clone) -> None:
     away = clone.run("-c", code.replace("FILE", "file.bin"), HF_ENDPOINT="http://127.0.0.1:1")
     assert "cannot be had" in away.stdout and "set DATA_MIRROR=<folder> to a folder that holds some/file.bin" in away.stdout
     assert time.monotonic() - began < 20 and "Traceback" not in away.stderr
+
+
+@pytest.mark.fault
+def test_killed_at_every_point_a_download_ends_as_if_never_killed(server: str, clone: Clone) -> None:
+    """In processes of their own: of a file with a digest, of one trusted at first sight, of the hub's."""
+    hub = {"repo": "who/data", "revision": "abc123", "file": "folder/file.bin"}
+    lock, downloads = clone.folder / "data" / "sources.lock.yaml", clone.folder / ".factloop" / "downloads"
+    for name, fields, points in (
+        ("checked", {"url": f"{server}/file", "sha256": DIGEST}, CHECKED),
+        ("trusted", {"url": f"{server}/file"}, TRUSTED),
+        ("hub", {"hub": hub, "sha256": DIGEST}, FROM_HUB),
+    ):
+        code = FETCH.replace("FIELDS", repr({"file": f"{name}/file.bin", "origin": "here"} | fields))
+        target = downloads / name / "file.bin"
+        for point in points:
+            died = clone.run("-c", code, FACTLOOP_KILL=point, HF_ENDPOINT=server)
+            assert died.returncode == -signal.SIGKILL, f"{point} was not reached: {died.stdout[-500:]}{died.stderr[-2000:]}"
+            assert target.exists() == (point == "download:renamed"), point
+            assert not target.exists() or target.read_bytes() == CONTENT
+            assert lock.exists() == (name == "trusted" and point != "digest:written") or name == "hub", point
+        result = clone.run("-c", code, HF_ENDPOINT=server)
+        assert result.stdout.strip() == str(target) and target.read_bytes() == CONTENT, result.stderr[-2000:]
+    assert f"GET /file bytes={sources.PIECE}-" in Handler.asked  # what was killed half-way went on from there
+    assert yaml.safe_load(lock.read_text()) == {"trusted/file.bin": DIGEST}
+    assert sum(line == "GET /datasets/who/data/resolve/abc123/folder/file.bin" for line in Handler.asked) == 1
+    assert not [*clone.folder.glob("data/*.unfinished"), *downloads.rglob("*.unfinished")]
+
+
+@pytest.mark.fault
+def test_a_download_is_there_once_it_is_verified_however_it_was_killed(
+    server: str, monkeypatch: pytest.MonkeyPatch, kill: Callable[[str], None]
+) -> None:
+    def dies(path: Path) -> str:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sources, "file_digest", dies)
+        find(source(f"{server}/file"))
+    assert not (sources.DOWNLOADS / "some" / "file.bin").exists()
+    kill("download:checked")
+    with pytest.raises(Killed):
+        find(source(f"{server}/file"))
+    assert not (sources.DOWNLOADS / "some" / "file.bin").exists()
+    kill("")
+    assert find(source(f"{server}/file")).read_bytes() == CONTENT
+
+
+@pytest.mark.fault
+def test_the_digest_of_a_first_copy_is_noted_whole_or_not_at_all(server: str, kill: Callable[[str], None]) -> None:
+    noted = f"another: {DIGEST}\n"
+    sources.LOCK.write_text(noted)
+    kill("digest:written")
+    with pytest.raises(Killed):
+        find(source(f"{server}/file", sha256=None))
+    assert sources.LOCK.read_text() == noted
 
 
 @pytest.mark.flow

@@ -183,14 +183,15 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     return Seq2Seq(model, tokenizer, window)
 
 
-def from_checkpoint(checkpoint: str, revision: str, window: Window) -> Seq2Seq:
-    """A pretrained encoder-decoder with the special tokens added."""
+def from_checkpoint(checkpoint: str, revision: str, window: Window, seed: int) -> Seq2Seq:
+    """A pretrained encoder-decoder with the special tokens added, their embeddings drawn by `seed`."""
     where = locate(checkpoint)
     with _loading(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
         # Safetensors, or where there are none, as for facebook/bart-large, a file that torch reads as weights only.
         model = AutoModelForSeq2SeqLM.from_pretrained(where, revision=revision, trust_remote_code=False)
     tokenizer.add_special_tokens({"additional_special_tokens": [str(token) for token in SPECIALS]})
+    torch.manual_seed(seed)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     own = model.config
     # Only the ids: BART's checkpoints also force <s> first, which our targets do not have, and forbid repeated trigrams.

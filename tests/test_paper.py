@@ -1,4 +1,4 @@
-"""Profile `paper` whole, on a mirror and a checkpoint of toy size: all else is as in the real run."""
+"""Profiles `paper` and `paper-cnndm` whole, on a mirror and a checkpoint of toy size: all else is as in the real runs."""
 
 from __future__ import annotations
 
@@ -6,71 +6,107 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from tasks.keys import flatten
+from tasks.profiles import load_profile
 from tests.conftest import ROOT, Clone
-from tests.toy_paper import HOSTILE, toy_digests, write_mirror
+from tests.toy_paper import HOSTILE, toy_digests
 
 pytestmark = pytest.mark.flow
-# Sizes, and what goes with them: a network of width 48 needs a larger rate and shorter warm-up to
-# learn anything of ten rows, and shares of 30% of six documents meet in none.
-SIZES = {
-    "device": "cpu",
-    "threads": 1,
-    "judges.qagen.epochs": 15,
-    "judges.qagen.batch_size": 2,
-    "judges.qagen.learning_rate": 3.0e-3,
-    "judges.qagen.warmup": 5,
-    "judges.quals.groups": 12,
-    "tables.fine_tuning.epochs": 2,
-    "summarizer.contrast.positive_share": 1.0,
-    "summarizer.contrast.negative_share": 1.0,
+# What both chains make.
+MADE = {
+    *("base", "qagen-training", "qagen-gate", "answer-extractor-gate", "question-generator-gate", "question-answerer-gate", "factcc-gate"),
+    *("written-questions", "table-qa-pretraining", "scores", "summarizer-contrastive"),
 }
+# All that a run may set. Every size that differs is one of the data or of the checkpoint.
+SET = {"device": "cpu", "threads": 1, "base.start.checkpoint": ""}
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path, Path]:
-    """A clone whose sources.yaml has the digests of the toy mirror, that mirror, and a checkpoint."""
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path, dict[str, object]]:
+    """A clone whose sources.yaml has the digests of the toy mirror, that mirror, and what a run there sets."""
     folder = tmp_path_factory.mktemp("paper")
     clone, mirror, checkpoint = Clone(folder / "clone"), folder / "mirror", folder / "bart"
-    write_mirror(mirror)
+    made = f"checkpoint, mirror = Path({str(checkpoint)!r}), Path({str(mirror)!r})"
+    code = f"from pathlib import Path; from tests import toy_paper as toy; {made}; toy.write_checkpoint(checkpoint)"
+    subprocess.run([sys.executable, "-c", f"{code}; toy.write_mirror(mirror, checkpoint)"], cwd=ROOT, check=True, capture_output=True)
     toy_digests(clone.folder / "data" / "sources.yaml", mirror)
-    code = f"from pathlib import Path; from tests.toy_paper import write_checkpoint; write_checkpoint(Path({str(checkpoint)!r}))"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
-    return clone, mirror, checkpoint
+    return clone, mirror, SET | {"base.start.checkpoint": str(checkpoint)}
 
 
-def test_the_chain_runs_whole(toy: tuple[Clone, Path, Path]) -> None:
-    clone, mirror, checkpoint = toy
-    sizes = SIZES | {"base.start.checkpoint": checkpoint}
-    overrides = [argument for name, value in sizes.items() for argument in ("--set", f"{name}={value}")]
-    result = clone.retrain("paper", *overrides, DATA_MIRROR=str(mirror))
+def run_whole(toy: tuple[Clone, Path, dict[str, object]], profile: str) -> dict[str, dict[str, Any]]:
+    """What the chain of a profile has made, by step."""
+    clone, mirror, overrides = toy
+    result = clone.retrain(profile, *settings(overrides), DATA_MIRROR=str(mirror))
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
     for expected in ("gate summarizer version", "gate table-qa version", "contrastive - mle", "report  "):
         assert expected in result.stdout
+    assert differing(clone, profile) == set(SET)
+    steps: dict[str, dict[str, Any]] = clone.finished(profile)
+    assert set(steps) >= MADE
+    measured = steps["evaluate-summarizer-contrastive"]["metrics"]
+    assert {"rouge1", "rouge2", "rougeL", "bleu", "meteor", "quals", "factcc"} <= set(measured)  # QAGS scores what it can ask about
+    assert measured["qags_no_evidence"] == 1 or 0 <= measured["qags"] <= 1
+    assert steps["summarizer-contrastive"]["metrics"]["negatives"] == steps["summarizer-contrastive"]["metrics"]["positives"] >= 1
+    return steps
+
+
+def differing(clone: Clone, profile: str) -> set[str]:
+    """Fields that the recorded run had otherwise than its profile."""
+    (recorded,) = (clone.folder / ".factloop" / "artifacts" / profile).rglob("origin/config.yaml")
+    run, real = flatten(yaml.safe_load(recorded.read_text())), flatten(load_profile(profile).model_dump(mode="json"))
+    return {name for name in run | real if run.get(name) != real.get(name)}
+
+
+def lengths(toy: tuple[Clone, Path, dict[str, object]], profile: str) -> list[int]:
+    """Tokens of each candidate."""
+    clone, _, overrides = toy
+    found = clone.ask(f"""
+from pathlib import Path
+from transformers import AutoTokenizer
+run, = client.search_runs([client.get_experiment_by_name("factloop-{profile}").experiment_id], "tags.step = 'candidates'")
+rows = map(json.loads, (Path(run.info.artifact_uri.removeprefix("file://")) / "files" / "candidates.jsonl").read_text().splitlines())
+tokenizer = AutoTokenizer.from_pretrained({overrides["base.start.checkpoint"]!r})
+print(json.dumps([len(tokenizer(text, add_special_tokens=False)["input_ids"]) for row in rows for text in row["candidates"]]))""")
+    assert isinstance(found, list)
+    return found
+
+
+def settings(overrides: dict[str, object]) -> list[str]:
+    return [argument for name, value in overrides.items() for argument in ("--set", f"{name}={value}")]
+
+
+def rows(clone: Clone, profile: str, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (clone.folder / "data" / profile / "split" / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_the_chain_runs_whole(toy: tuple[Clone, Path, dict[str, object]]) -> None:
+    clone, _, _ = toy
+    steps = run_whole(toy, "paper")
     pages = [path.read_text() for path in (clone.folder / ".factloop").rglob("*.html")]
     assert len(pages) > 5 and not any(HOSTILE in page for page in pages)  # the report and Data Docs
     assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in page for page in pages)
-    steps = clone.finished("paper")
-    made = {"base", "qagen-training", "qagen-gate", "written-questions", "table-qa-pretraining", "scores", "summarizer-contrastive"}
-    assert made <= set(steps)
-    assert steps["evaluate-summarizer-contrastive"]["metrics"]["examples"] == 2  # type: ignore[index]
+    assert steps["evaluate-summarizer-contrastive"]["metrics"]["examples"] == 2
+    assert max(lengths(toy, "paper")) < 65  # 60 tokens were asked for, which read anew may be a few more
     lock = (clone.folder / "data" / "sources.lock.yaml").read_text()
     assert "newsqa/combined-newsqa-data-v1.json: " in lock and "fetaqa/fetaQA-v1_train.jsonl: " in lock and "xsum" not in lock
-    split = clone.folder / "data" / "paper" / "split"
-    rows = [json.loads(line) for line in (split / "summaries.train.jsonl").read_text().splitlines()]
-    assert len(rows) == 6 and not any("Share this with" in row["document"] for row in rows)
-    assert len((split / "questions.train.jsonl").read_text().splitlines()) == 16  # ten of SQuAD, six of NewsQA
-    assert len((split / "table_questions.test.jsonl").read_text().splitlines()) == 10
+    trained = rows(clone, "paper", "summaries.train")
+    assert len(trained) == 6 and not any("Share this with" in row["document"] for row in trained)
+    assert len(rows(clone, "paper", "questions.train")) == 16  # ten of SQuAD, six of NewsQA
+    assert len(rows(clone, "paper", "table_questions.test")) == 10
 
 
-def test_the_data_of_cnndm(toy: tuple[Clone, Path, Path]) -> None:
-    clone, mirror, _ = toy
-    result = clone.run("-m", "dvc", "repro", "split@paper-cnndm", DATA_MIRROR=str(mirror))
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    split = clone.folder / "data" / "paper-cnndm" / "split"
-    rows = [json.loads(line) for line in (split / "summaries.train.jsonl").read_text().splitlines()]
-    assert len(rows) == 11  # twelve less the one that people judged
-    assert json.loads((split / "counts.json").read_text())["dropped.judged.documents"] == 1
-    assert not any(link in row["summary"] for row in rows for link in ("READ", "CLICK HERE", "@highlight"))
+def test_the_chain_of_cnndm_runs_whole(toy: tuple[Clone, Path, dict[str, object]]) -> None:
+    clone, _, _ = toy
+    steps = run_whole(toy, "paper-cnndm")
+    assert steps["evaluate-summarizer-contrastive"]["metrics"]["examples"] == 4
+    trained = rows(clone, "paper-cnndm", "summaries.train")
+    assert len(trained) == 11  # twelve less the one that people judged
+    counts = json.loads((clone.folder / "data" / "paper-cnndm" / "split" / "counts.json").read_text())
+    assert counts["dropped.judged.documents"] == 1
+    assert not any(link in row["summary"] for row in trained for link in ("READ", "CLICK HERE", "@highlight"))
+    assert min(written := lengths(toy, "paper-cnndm")) > 50 and max(written) > 65  # 55 to 140 tokens were asked for

@@ -26,7 +26,7 @@ def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
     elif start["kind"] == "encoder":
         base = from_encoder(start["checkpoint"], start["decoder_layers"], window, config["seed"])
     else:
-        base = from_checkpoint(start["checkpoint"], start["revision"], window)
+        base = from_checkpoint(start["checkpoint"], start["revision"], window, config["seed"])
     base.model.to(config["device"])
     if config["denoising"]:
         texts = [row["document"] for row in documents] + [row["summary"] for row in documents]

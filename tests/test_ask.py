@@ -37,7 +37,7 @@ HOSTILE = "<script>alert(1)</script>[red]x[/red]"
         ("a.csv", b"Coach;Won\nMara;3\n=1+1;\n"),
         ("a.csv", b"Coach,Won,\nMara,3,\n=1+1,,,\n"),
         ("a.tsv", b"Coach\tWon\nMara\t3\n=1+1\t\n"),
-        ("a.csv.gz", gzip.compress(b'"Coach", Won \n"Mara\n",3\n=1+1,\n')),
+        ("a.csv.gz", gzip.compress(b'"Coach", Won \n"Mara\n",3\n=1+1,\n', mtime=0)),
         ("a.jsonl", b'{"Coach": "Mara", "Won": 3}\n{"Won": null, "Coach": "=1+1"}\n'),
     ],
 )

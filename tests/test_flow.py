@@ -222,7 +222,7 @@ def test_judges_are_calibrated_on_labels_and_their_card_is_with_the_model(smoke:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert re.search(r"unigrams +│ (1\.000|0\.9\d\d)", result.stdout)  # other documents share few words with a summary
+    assert re.search(r"unigrams +│ 24 +│ (1\.000|0\.9\d\d)", result.stdout)  # other documents share few words with a summary
     card = Path(re.search(r"card +(\S+)", result.stdout)[1]).read_text()  # type: ignore[index]
     assert "quals_worst" in card and "<th> b swap</th>" in card and "<b>swap" not in card
     found = clone.ask("""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ VERDICTS = {
     ],
 )
 def test_any_judge_or_a_mix_scores_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: Any, expected: list[Any]) -> None:
-    def judge_pairs(config: Any, inputs: Any, pairs: list[tuple[str, str]], *others: Any) -> list[dict[str, Any]]:
-        return [{"scores": {**VERDICTS[text]}, "statuses": {"quals": "scored"}, "evidence": {}} for _, text in pairs]
+    def judge_pairs(config: Any, inputs: Any, pairs: list[tuple[str, str]], *others: Any) -> Iterator[dict[str, Any]]:
+        return iter([{"scores": {**VERDICTS[text]}, "statuses": {"quals": "scored"}, "evidence": {}} for _, text in pairs])
 
     monkeypatch.setattr(summaries, "judge_pairs", judge_pairs)
     write_rows(tmp_path / "candidates.jsonl", [{"id": "1", "document": "d", "summary": "good", "candidates": ["bad", "odd"]}])
@@ -252,8 +253,8 @@ def test_validation_documents_are_scored_by_the_mix_and_by_what_stands_for_the_t
     said = [row["summary"] for row in rows]
     monkeypatch.setattr(validation, "beam_search", lambda model, texts, *others: said[: len(texts)])
 
-    def judge_pairs(config: Any, inputs: Any, pairs: list[tuple[str, str]], *others: Any) -> list[dict[str, Any]]:
-        return [{"scores": {"quals": -1.0, **config.get("more", {})}, "statuses": {}, "evidence": {}} for _ in pairs]
+    def judge_pairs(config: Any, inputs: Any, pairs: list[tuple[str, str]], *others: Any) -> Iterator[dict[str, Any]]:
+        return iter([{"scores": {"quals": -1.0, **config.get("more", {})}, "statuses": {}, "evidence": {}} for _ in pairs])
 
     monkeypatch.setattr(validation, "judge_pairs", judge_pairs)
     (tmp_path / "mix.json").write_text(json.dumps({"quals": asdict(Scale(0.5, -2.0, 0.5)), "rouge": asdict(Scale(0.5, 100.0, 1.0))}))

@@ -32,7 +32,7 @@ from factloop.steps.tables import inverted, is_question
 from factloop.tables.linearise import linearise
 from factloop.tables.model import TableQA, train_table_qa
 from factloop.training import TrainingDiverged
-from factloop.training.fit import batches
+from factloop.training.fit import batches, log_every
 from factloop.training.pairs import size, train_pairs
 from factloop.world.generate import Noise, documents
 from factloop.world.vocabulary import make_world
@@ -93,6 +93,26 @@ def test_collapse_stops_with_the_numbers_and_a_gentle_term_does_not(tmp_path: Pa
     curve = train_contrast(tiny(), PAIRS, wrong, [], contrast(0.1, 1e-3), 0, tmp_path / "b", Quiet())
     assert curve[-1]["positive_loss"] < curve[0]["positive_loss"] and "negative_loss" in curve[0]
     assert "negative_loss" not in train_contrast(tiny(), PAIRS, wrong, [], contrast(0.0, 1e-3), 0, tmp_path / "c", Quiet())[0]
+
+
+def test_a_collapse_is_told_from_the_start_though_training_was_interrupted(tmp_path: Path) -> None:
+    settings = contrast(50.0, 0.002)
+    settings = replace(settings, training=replace(settings.training, checkpoint_every=1))
+
+    class Dies(Quiet):
+        def log(self, metrics: dict[str, float], step: int) -> None:
+            if step > log_every(settings.training.steps):  # at the second entry of the curve
+                raise KeyboardInterrupt
+
+    def told(folder: str, progress: Quiet) -> str:
+        learned = tiny()
+        train_pairs(learned, PAIRS, TrainingSettings(80, 8, 1e-2, warmup=5), 0, tmp_path / "mle", Quiet())
+        with pytest.raises((TrainingDiverged, KeyboardInterrupt)) as stopped:
+            train_contrast(learned, PAIRS, PAIRS, [], settings, 0, tmp_path / folder, progress)
+        return str(stopped.value)
+
+    assert told("interrupted", Dies()) == ""
+    assert told("interrupted", Quiet()) == told("whole", Quiet()) != ""
 
 
 def test_outputs_that_collapse_or_go_round_in_circles_stop_with_the_numbers() -> None:

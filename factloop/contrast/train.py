@@ -136,7 +136,6 @@ def train_contrast(
     term is strong: it punishes the many right tokens of a wrong summary with the few wrong.
     """
     examples = assembled(seq2seq, positives, negatives, edits, settings)
-    first: list[float] = []
 
     def on(pairs: list[tuple[list[int], list[int]]], objective: Callable[[Tensor, Tensor, int], Tensor]) -> tuple[Tensor, int]:
         source = seq2seq.pad_batch([pair[0] for pair in pairs])
@@ -159,13 +158,12 @@ def train_contrast(
             terms["loss"] = terms["loss"] + settings.edit_weight * terms["edit_loss"]
         return terms
 
-    def watch(step: int, means: dict[str, float]) -> None:
-        first.append(means["positive_loss"])
-        if means["positive_loss"] > first[0] + settings.collapse:
+    def watch(curve: list[dict[str, float]]) -> None:
+        step, first, now = int(curve[-1]["step"]), curve[0]["positive_loss"], curve[-1]["positive_loss"]
+        if now > first + settings.collapse:
             raise TrainingDiverged(
-                f"{progress.name}: collapsing: the loss on S+ rose from {first[0]:.3f} to {means['positive_loss']:.3f} "
-                f"by step {step}; lower negative_weight ({settings.negative_weight}) or the learning rate "
-                f"({settings.training.learning_rate})"
+                f"{progress.name}: collapsing: the loss on S+ rose from {first:.3f} to {now:.3f} by step {step}; "
+                f"lower negative_weight ({settings.negative_weight}) or the learning rate ({settings.training.learning_rate})"
             )
         onlooker(step)
 

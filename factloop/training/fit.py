@@ -150,14 +150,14 @@ def fit(
     seed: int,
     checkpoints: Path,
     progress: Progress,
-    watch: Callable[[int, dict[str, float]], None] = lambda step, means: None,
+    watch: Callable[[list[dict[str, float]]], None] = lambda curve: None,
 ) -> list[dict[str, float]]:
     """Train `model` and return its curve, one entry per logged stretch of steps.
 
     A newest complete checkpoint under `checkpoints` is gone on from, with the same result, bit for bit
-    on a CPU, as without the interruption. `watch` sees each entry and may raise
-    `TrainingDiverged`. The learning rate warms up while it falls linearly to `final_rate`. Of several processes
-    (`processes.py`) each calls this with the same arguments; the first writes checkpoints and reports.
+    on a CPU, as without the interruption. `watch` sees the curve at each entry, all of it after an interruption
+    too, and may raise `TrainingDiverged`. The learning rate warms up while it falls linearly to `final_rate`. Of
+    several processes (`processes.py`) each calls this with the same arguments; the first writes checkpoints and reports.
     """
     settings = settings.over(len(examples))
     if settings.parts % count():
@@ -213,7 +213,7 @@ def fit(
                 curve.append({"step": step, **means})
                 sums = {}
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
-                watch(step, means)
+                watch(curve)
                 progress.log(means, step)
             add_up([ends := torch.tensor(float(asked()))])
             if step < settings.steps and (ends or step % settings.checkpoint_every == 0):

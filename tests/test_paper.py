@@ -22,8 +22,8 @@ MADE = {
     *("base", "qagen-training", "qagen-gate", "answer-extractor-gate", "question-generator-gate", "question-answerer-gate", "factcc-gate"),
     *("written-questions", "table-qa-pretraining", "scores", "summarizer-contrastive"),
 }
-# All that a run may set. Every size that differs is one of the data or of the checkpoint.
-SET = {"device": "cpu", "threads": 1, "base.start.checkpoint": ""}
+# All that a run may set: every size that differs is one of the data or of the checkpoint.
+SETTABLE = {"device", "threads", "base.start.checkpoint"}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path, dict[str
     code = f"from pathlib import Path; from tests import toy_paper as toy; {made}; toy.write_checkpoint(checkpoint)"
     subprocess.run([sys.executable, "-c", f"{code}; toy.write_mirror(mirror, checkpoint)"], cwd=ROOT, check=True, capture_output=True)
     toy_digests(clone.folder / "data" / "sources.yaml", mirror)
-    return clone, mirror, SET | {"base.start.checkpoint": str(checkpoint)}
+    return clone, mirror, {"device": "cpu", "threads": 1, "base.start.checkpoint": checkpoint}
 
 
 def run_whole(toy: tuple[Clone, Path, dict[str, object]], profile: str) -> dict[str, dict[str, Any]]:
@@ -45,7 +45,7 @@ def run_whole(toy: tuple[Clone, Path, dict[str, object]], profile: str) -> dict[
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
     for expected in ("gate summarizer version", "gate table-qa version", "contrastive - mle", "report  "):
         assert expected in result.stdout
-    assert differing(clone, profile) == set(SET)
+    assert differing(clone, profile) == SETTABLE
     steps: dict[str, dict[str, Any]] = clone.finished(profile)
     assert set(steps) >= MADE
     measured = steps["evaluate-summarizer-contrastive"]["metrics"]
@@ -70,7 +70,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 run, = client.search_runs([client.get_experiment_by_name("factloop-{profile}").experiment_id], "tags.step = 'candidates'")
 rows = map(json.loads, (Path(run.info.artifact_uri.removeprefix("file://")) / "files" / "candidates.jsonl").read_text().splitlines())
-tokenizer = AutoTokenizer.from_pretrained({overrides["base.start.checkpoint"]!r})
+tokenizer = AutoTokenizer.from_pretrained({str(overrides["base.start.checkpoint"])!r})
 print(json.dumps([len(tokenizer(text, add_special_tokens=False)["input_ids"]) for row in rows for text in row["candidates"]]))""")
     assert isinstance(found, list)
     return found

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,35 +60,95 @@ class Page(Browser):
     def text(self, text: str) -> None:
         self.see(f"document.body.innerText.includes({json.dumps(text)})")
 
-    def press_on(self, text: str, kind: str = "button, a, label, [role=tab], [role=option], [role=menuitem], span") -> None:
-        """Click on the first thing that says just this."""
-        found = f"[...document.querySelectorAll({json.dumps(kind)})].find(one => one.innerText.trim() === {json.dumps(text)})"
+    def click(self, text: str, of: str = "button") -> None:
+        """On the first thing of this kind that says just this."""
+        found = f"[...document.querySelectorAll({json.dumps(of)})].find(one => one.innerText.trim() === {json.dumps(text)})"
         self.see(f"!!{found}")
         self.ask(f"{found}.click()")
+        time.sleep(0.5)
 
-    def take(self, name: str, height: int) -> None:
+    def write(self, text: str, field: str) -> None:
+        found = f"document.querySelector({json.dumps(field)})"
+        self.see(f"!!{found}")
+        self.ask(f"{found}.focus(), {found}.select()")
+        self.call("Input.insertText", text=text)
+        time.sleep(1)
+
+    def choose(self, field: str, *texts: str) -> None:
+        """Those of the list that a field opens."""
+        for text in texts:
+            self.write(text, field)
+            for kind in ("rawKeyDown", "keyUp"):
+                self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
+            time.sleep(0.5)
+
+    def size(self, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
-        time.sleep(3)  # plots are drawn to size, and move
+
+    def take(self, name: str, height: int = 800) -> None:
+        self.size(height)
+        time.sleep(4)  # plots are drawn to size, and move
         shot = Image.open(io.BytesIO(base64.b64decode(self.call("Page.captureScreenshot")["data"])))
         shot.convert("RGB").quantize(256).save(IMAGES / f"{name}.png", optimize=True)
         print(f"took {name}", flush=True)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
 
 
 @contextmanager
 def served(clone: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "flows.ui", "--mlflow-port", str(MLFLOW), "--prefect-port", str(PREFECT)]
     with subprocess.Popen(command, cwd=clone, env=environment()) as pages:
+        for port in (MLFLOW, PREFECT):
+            while not _answers(port):
+                time.sleep(1)
         yield
         pages.terminate()
 
 
 def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None:
-    mlflow = f"http://127.0.0.1:{MLFLOW}/#"
+    mlflow, tree = f"http://127.0.0.1:{MLFLOW}/#", "[class*=tree-title]"
+    page.size(800)
+    page.call("Emulation.setScrollbarsHidden", hidden=True)
     page.go(f"{mlflow}/experiments")
-    page.press_on("Model training")
+    page.text("factloop-smoke")
+    page.click("Model training", "label")
+    page.ask("""document.querySelector('[aria-label="Close"]')?.click()""")  # the assistant
     page.go(f"{mlflow}/experiments/{experiment}/runs")
     page.text("retrain")
+    page.click("Columns")
+    for name in ("Dataset", "Source", "Models"):
+        page.click(name, tree)
+    for name in (*COLUMNS, STEPS):
+        page.write(name, "input[placeholder='Search columns']")
+        page.click(name, tree)
+    page.ask("document.body.click()")
+    page.ask("""document.querySelectorAll('input[aria-label^="Press Space to toggle row"]').forEach(one => one.click())""")
     page.take("runs", 330)
+    page.size(800)
+    page.click("Compare")
+    page.click("Clear All")
+    page.choose("#dubois-select-1", STEPS)
+    page.choose("#dubois-select-2", COLUMNS[0], COLUMNS[2])
+    page.take("compare", 620)
+    page.go(f"{mlflow}/experiments/{experiment}/runs/{runs[0]}")
+    page.write("summarizer/", "input[placeholder='Search metrics']")
+    page.take("run")
+    page.go(f"{mlflow}/models")
+    page.text("smoke-summarizer")
+    page.take("registry", 420)
+    page.go(f"http://127.0.0.1:{PREFECT}/runs")
+    page.click("retrain-smoke", "a")
+    page.text("Task runs")
+    page.take("prefect")
+    page.open(report)
+    page.take("report")
 
 
 def main() -> int:

@@ -43,7 +43,9 @@ runs = client.search_runs([client.get_experiment_by_name("factloop-smoke").exper
 print(json.dumps([[r.data.tags, r.data.metrics, [i.dataset.name for i in r.inputs.dataset_inputs]] for r in runs]))""")
     assert isinstance(found, list)
     by_step = {tags["step"]: (tags, metrics, inputs) for tags, metrics, inputs in found}
-    parents = [tags["step"] for tags, _, _ in found if "mlflow.parentRunId" not in tags and tags["step"] not in ("evaluate", "compare")]
+    parents = [
+        tags["step"] for tags, _, _ in found if "mlflow.parentRunId" not in tags and tags["step"] not in ("evaluate", "compare", "drift")
+    ]
     assert parents == ["retrain"]
     for tags, _, _ in found:
         assert {"run_key", "data_version", "git_commit", "profile"} <= set(tags)

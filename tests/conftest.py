@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ("smoke", "undisturbed")
 
 
-@pytest.hookimpl(tryfirst=True)  # after xdist has looked for groups, none counts
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The groups that `--dist loadgroup` gives to workers whole, the longest first."""
     groups = {item: next((name for name in SHARED if name in item.fixturenames), item.path.stem) for item in items}  # type: ignore[attr-defined]

@@ -59,6 +59,12 @@ def test_every_point_in_the_source_is_tried_and_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.unit
+def test_what_shares_a_clone_runs_in_one_worker(request: pytest.FixtureRequest) -> None:
+    """xdist 3.8 parts groups under pytest 9.2 without a word; then each worker makes each clone."""
+    assert getattr(request.config.option, "loadgroup", False) == request.node.nodeid.endswith("@test_fault")
+
+
+@pytest.mark.unit
 def test_every_guard_that_can_be_taken_away_is_in_the_source_once() -> None:
     """`python -m benchmarks.guards` takes long: here it is only seen that it still can."""
     assert {guard.name: (ROOT / guard.file).read_text().count(guard.old) for guard in GUARDS} == dict.fromkeys((g.name for g in GUARDS), 1)

@@ -55,6 +55,9 @@ def planned_work(profile: Profile) -> dict[str, float]:
     }
 
 
+TIMED = 0.02  # how much of what is left must have been timed before more is said of it
+
+
 class Steps:
     """Tells of each step as it ends, and from the pace so far how long the rest will take."""
 
@@ -74,7 +77,9 @@ class Steps:
             if work:  # loading a pretrained base says nothing of the pace
                 self.finished, self.spent = self.finished + work, self.spent + step.seconds
             line = f"{step.seconds:6.0f} s  ({step.why})"
-        left = sum(self.left.values()) * self.spent / self.finished if self.finished else 0
+        work_left = sum(self.left.values())
+        # One small step says little of the pace, and of a run that goes on it may be the first that is timed.
+        left = work_left * self.spent / self.finished if self.finished > TIMED * work_left else 0
         ahead = f"   about {max(1, round(left / 60))} min left" if left > 30 and not step.reused else ""
         say(f"[bold]{step.name:26}[/bold] {line}{ahead}")
         return step

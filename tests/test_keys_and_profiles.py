@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tasks import keys
+from tasks.console import Steps
 from tasks.environment import DEFAULTS, ROOT
 from tasks.keys import code_digest, run_key
+from tasks.memo import Done
 from tasks.profiles import ProfileError, load_profile, profile_names
 
 pytestmark = pytest.mark.unit
@@ -158,3 +160,15 @@ def test_processes_that_cannot_share_a_training_are_refused_by_its_name() -> Non
         load_profile("fault", ["isolation={processes: 2}"])
     profile = load_profile("fault", ["isolation={processes: 1}", "judges.qagen.parts=3"])
     assert profile.isolation and profile.isolation.processes == 1
+
+
+def test_how_long_is_left_is_said_once_enough_was_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*steps: tuple[str, float, bool]) -> list[bool]:
+        shown = Steps(load_profile("world"))
+        for name, seconds, reused in steps:
+            shown.done(Done(name, "", "", "", "", {}, seconds, reused, "first time"))
+        return ["min left" in line for line in capsys.readouterr().out.splitlines()]
+
+    assert told(("base", 60.0, False), ("qagen-training", 90.0, False)) == [True, True]
+    # After an interruption: the small step took long, and its pace would give hours.
+    assert told(("base", 60.0, True), ("written-questions", 90.0, False), ("table-qa-pretraining", 90.0, False)) == [False, False, True]

@@ -171,4 +171,4 @@ def test_how_long_is_left_is_said_once_enough_was_timed(capsys: pytest.CaptureFi
 
     assert told(("base", 60.0, False), ("qagen-training", 90.0, False)) == [True, True]
     # After an interruption: the small step took long, and its pace would give hours.
-    assert told(("base", 60.0, True), ("written-questions", 90.0, False), ("table-qa-pretraining", 90.0, False)) == [False, False, True]
+    assert told(("base", 60.0, True), ("written-questions", 90.0, False), ("summarizer-mle", 90.0, False)) == [False, False, True]

@@ -32,7 +32,7 @@ from tasks.followed import Line, plot
 from tasks.grids import arm_profiles, load_grid
 from tasks.judges import MODELS, selecting, wanted, wanted_by_any
 from tasks.profiles import ProfileError, load_profile
-from tests.conftest import ROOT, Undisturbed
+from tests.conftest import ROOT, Clone
 from tests.test_training import PAIRS, Killed, Quiet, tiny, weights
 
 # What chooses
@@ -372,8 +372,7 @@ def test_the_plot_has_a_panel_for_the_rounds_and_for_each_training(tmp_path: Pat
 
 
 @pytest.mark.flow
-def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(undisturbed: Undisturbed, prefect_server: str) -> None:
-    clone = undisturbed.clone
+def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(clone: Clone, prefect_server: str) -> None:
     told = ["--set", "summarizer.rounds=3", "--set", "summarizer.validation={documents: 6, evaluations: 2, margin: -100}"]
     died = clone.retrain("fault", *told, PREFECT_API_URL=prefect_server, FACTLOOP_KILL="training:step@summarizer-contrastive-round-2:2")
     assert died.returncode < 0 and "candidates-round-2" in died.stdout

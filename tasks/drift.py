@@ -164,6 +164,7 @@ def keep(verdict: Verdict) -> tuple[str, Path]:
     key = digest({"compared": [[one.kind, one.old, *one.digests] for one in verdict.compared], "seed": SEED, "code": code_digest(__name__)})
     earlier = client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)
     tags = {"step": STEP, "run_key": key, "profile": verdict.profile, "git_commit": git("rev-parse", "HEAD")}
+    tags |= {"data_version": digest([one.digests[0] for one in verdict.compared])}  # of what came in
     tags |= {f"{side}.{one.kind}": getattr(one, side) for one in verdict.compared for side in ("incoming", "old")}
     run_id = begin(client, earlier[0] if earlier else None, experiment, STEP, tags).info.run_id
     kill_point("drift:begun")

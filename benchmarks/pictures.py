@@ -81,6 +81,7 @@ class Page(Browser):
             for kind in ("rawKeyDown", "keyUp"):
                 self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
             time.sleep(0.5)
+        self.ask("document.activeElement.blur()")  # and the list goes
 
     def size(self, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
@@ -105,11 +106,13 @@ def _answers(port: int) -> bool:
 def served(clone: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "flows.ui", "--mlflow-port", str(MLFLOW), "--prefect-port", str(PREFECT)]
     with subprocess.Popen(command, cwd=clone, env=environment()) as pages:
-        for port in (MLFLOW, PREFECT):
-            while not _answers(port):
-                time.sleep(1)
-        yield
-        pages.terminate()
+        try:
+            for port in (MLFLOW, PREFECT):
+                while not _answers(port):
+                    time.sleep(1)
+            yield
+        finally:
+            pages.terminate()
 
 
 def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None:
@@ -118,7 +121,7 @@ def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None
     page.call("Emulation.setScrollbarsHidden", hidden=True)
     page.go(f"{mlflow}/experiments")
     page.text("factloop-smoke")
-    page.click("Model training", "label")
+    page.click("Model training", "label, span")
     page.ask("""document.querySelector('[aria-label="Close"]')?.click()""")  # the assistant
     page.go(f"{mlflow}/experiments/{experiment}/runs")
     page.text("retrain")

@@ -115,6 +115,13 @@ def served(clone: Path) -> Iterator[None]:
             pages.terminate()
 
 
+def newest_flow_run() -> str:
+    asked = json.dumps({"sort": "START_TIME_DESC", "limit": 1}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{PREFECT}/api/flow_runs/filter", asked, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as reply:
+        return str(json.load(reply)[0]["id"])
+
+
 def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None:
     mlflow, tree = f"http://127.0.0.1:{MLFLOW}/#", "[class*=tree-title]"
     page.size(800)
@@ -146,9 +153,8 @@ def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None
     page.go(f"{mlflow}/models")
     page.text("smoke-summarizer")
     page.take("registry", 420)
-    page.go(f"http://127.0.0.1:{PREFECT}/runs")
-    page.click("retrain-smoke", "a")
-    page.text("Task runs")
+    page.go(f"http://127.0.0.1:{PREFECT}/runs/flow-run/{newest_flow_run()}")
+    page.text("Task Runs")
     page.take("prefect")
     page.open(report)
     page.take("report")

@@ -153,11 +153,11 @@ def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None
     page.go(f"{mlflow}/models")
     page.text("smoke-summarizer")
     page.take("registry", 420)
+    page.open(report)
+    page.take("report")
     page.go(f"http://127.0.0.1:{PREFECT}/runs/flow-run/{newest_flow_run()}")
     page.text("Task Runs")
     page.take("prefect")
-    page.open(report)
-    page.take("report")
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Take the pictures of the tutorial and the README anew: its two runs in a fresh clone, its pages in a headless Chromium.
 
-    python -m benchmarks.pictures                 # about six minutes
+    python -m benchmarks.pictures                 # some minutes
     python -m benchmarks.pictures --keep FOLDER   # the clone stays there; where it is already, nothing is run again
 
 Written to `docs/images/`, in 256 colours. A page that looks otherwise than it did (a button that is not there) ends it.
@@ -25,6 +25,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.run import ROOT, environment, fresh_clone
+from tasks.server import answers
 from tests.browser import Browser
 
 IMAGES = ROOT / "docs" / "images"
@@ -94,21 +95,13 @@ class Page(Browser):
         print(f"took {name}", flush=True)
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
 @contextmanager
 def served(clone: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "flows.ui", "--mlflow-port", str(MLFLOW), "--prefect-port", str(PREFECT)]
     with subprocess.Popen(command, cwd=clone, env=environment()) as pages:
         try:
-            for port in (MLFLOW, PREFECT):
-                while not _answers(port):
+            for server in (f"http://127.0.0.1:{MLFLOW}", f"http://127.0.0.1:{PREFECT}/api"):
+                while not answers(server):
                     time.sleep(1)
             yield
         finally:

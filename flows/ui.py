@@ -68,12 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Prefect  http://{HOST}:{options.prefect_port}")
         UI.write_text(f"http://{HOST}:{options.prefect_port}/api")  # a run started meanwhile uses this server
     print("Ctrl-C ends it", flush=True)
+    # Else Prefect's pages ask port 4200, whatever the server's.
+    pages = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{options.prefect_port}/api"}
     logs = STATE / "logs"
     logs.mkdir(exist_ok=True)
     servers = []
     for command in commands:
         with (logs / f"{Path(command[0]).name}.log").open("w") as log:
-            servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
+            servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | pages))
     while not stop.wait(0.5):
         if ended := [server.returncode for server in servers if server.poll() is not None]:
             print(f"ui: a server ended with {ended[0]}; see {logs}", file=sys.stderr)

@@ -11,6 +11,7 @@ import pytest
 
 from flows.ui import end
 from tests.conftest import Clone, Undisturbed
+from tests.soundness import outcome
 
 pytestmark = pytest.mark.flow
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -55,9 +56,9 @@ with get_client(sync_client=True) as client:
 
 
 def test_a_deployed_retrain_runs_on_the_worker_and_says_what_is_wrong(worker: Clone, prefect_server: str) -> None:
-    before = worker.finished("fault")
+    before = outcome(worker.folder, "fault")
     assert state(worker, prefect_server, "retrain", "--profile", "fault")[0] == "COMPLETED"
-    assert worker.finished("fault") == before  # nothing was new
+    assert outcome(worker.folder, "fault") == before  # nothing was new
     assert "nothing changed" in (worker.folder / ".factloop" / "worker.log").read_text()
     kind, message = state(worker, prefect_server, "retrain", "--profile", "fault", "--set", "summarizer.likelihood.stepz=3")
     assert kind == "FAILED" and "stepz" in message

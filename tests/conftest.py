@@ -31,11 +31,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SHARED.index(groups[item]) if groups[item] in SHARED else len(SHARED))
 
 
+# Python that has imported what the verbs need, and makes a process of its own for each that it is told to run.
+WARM = """
+import flows, json, os, runpy, signal, sys
+import factloop.steps.judge, factloop.steps.summaries, factloop.steps.tables, matplotlib.pyplot, tasks.calibrate, tasks.report, tasks.table_qa
+for line in sys.stdin:
+    (module, *arguments), variables, streams = json.loads(line)
+    process = os.fork()
+    if not process:
+        os.setsid()
+        signal.alarm(600)
+        for number, name in enumerate((os.devnull, *streams)):
+            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+        os.environ.update(variables)
+        sys.argv[1:] = arguments
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)"""
+
+
 class Clone:
     """A copy of the working tree with git, its own state, and this environment's Python."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.cool_down()
         listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
         for name in filter(None, listed.stdout.decode().split("\0")):
             if (ROOT / name).is_file():
@@ -46,11 +66,30 @@ class Clone:
             subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
 
     def environment(self, **variables: str) -> dict[str, str]:
-        own = ("MLFLOW_TRACKING_URI", "PREFECT_", "DATA_MIRROR", "PYTEST", "FACTLOOP")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        return clean | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"} | variables
+        others = ("MLFLOW_TRACKING_URI", "PREFECT_", "DATA_MIRROR", "PYTEST", "FACTLOOP")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+        own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}", "MPLCONFIGDIR": str(ROOT / ".factloop" / "matplotlib")}
+        return clean | own | self.variables | variables
+
+    def cool_down(self) -> None:
+        self.variables: dict[str, str] = {}  # of every process
+        self.warm: subprocess.Popen[str] | None = None
+
+    def warm_up(self, server: str) -> None:
+        """From here on, spare every verb what takes most of its time: its imports, and a Prefect server. One verb at a time."""
+        self.variables = {"PREFECT_API_URL": server}
+        pipe = subprocess.PIPE
+        self.warm = subprocess.Popen(
+            [sys.executable, "-c", WARM], cwd=self.folder, env=self.environment(), stdin=pipe, stdout=pipe, text=True
+        )  # fmt: skip
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        if self.warm and arguments[0] == "-m" and "PYTHONPATH" not in variables:
+            assert self.warm.stdin and self.warm.stdout
+            streams = [str(self.folder / ".git" / name) for name in ("stdout", "stderr")]
+            print(json.dumps([arguments[1:], variables, streams]), file=self.warm.stdin, flush=True)
+            code = int(self.warm.stdout.readline())
+            return subprocess.CompletedProcess(arguments, code, *(Path(path).read_text() for path in streams))
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -113,11 +152,12 @@ def clone(tmp_path: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, subprocess.CompletedProcess[str]]:
+def smoke(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> tuple[Clone, subprocess.CompletedProcess[str]]:
     """A clone in which the whole chain of profile smoke has run once, and how it ended."""
     made = Clone(tmp_path_factory.mktemp("smoke") / "clone")
     result = made.retrain("smoke")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    made.warm_up(prefect_server)
     return made, result
 
 
@@ -130,11 +170,12 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Undisturbed:
     made = Clone(tmp_path_factory.mktemp("undisturbed") / "clone")
     result = made.retrain("fault")
     assert result.returncode == 0, result.stderr[-3000:]
     assert "goes on from step" not in result.stdout
+    made.warm_up(prefect_server)
     return Undisturbed(made, outcome(made.folder, "fault"))
 
 

@@ -373,10 +373,11 @@ def test_the_plot_has_a_panel_for_the_rounds_and_for_each_training(tmp_path: Pat
 
 @pytest.mark.flow
 def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(clone: Clone, prefect_server: str) -> None:
+    clone.warm_up(prefect_server)
     told = ["--set", "summarizer.rounds=3", "--set", "summarizer.validation={documents: 6, evaluations: 2, margin: -100}"]
-    died = clone.retrain("fault", *told, PREFECT_API_URL=prefect_server, FACTLOOP_KILL="training:step@summarizer-contrastive-round-2:2")
+    died = clone.retrain("fault", *told, FACTLOOP_KILL="training:step@summarizer-contrastive-round-2:2")
     assert died.returncode < 0 and "candidates-round-2" in died.stdout
-    first, again = (clone.retrain("fault", *told, PREFECT_API_URL=prefect_server) for _ in range(2))
+    first, again = (clone.retrain("fault", *told) for _ in range(2))
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     assert "summarizer-contrastive-round-2: goes on from step 1 of 2" in first.stdout
     assert "rounds ended: 3 were asked for; that of round 3 is taken" in first.stdout
@@ -395,7 +396,7 @@ print(json.dumps([[r.data.tags["step"], r.info.status, r.data.metrics] for r in 
     assert all({"score", "score.low", "hallucination_rate", "fact_recall"} <= set(metrics) for metrics in looked_at)
     assert runs["summarizer-contrastive-round-3"]["train/validation/score"] == looked_at[-1]["score"]  # at its last step
     assert "evaluate-summarizer-contrastive-round-3" in runs and "evaluate-summarizer-contrastive-round-2" not in runs
-    asked = clone.retrain("fault", "--set", "summarizer.rounds=2", PREFECT_API_URL=prefect_server)
+    asked = clone.retrain("fault", "--set", "summarizer.rounds=2")
     assert asked.returncode == 0 and "rounds stopped: the judge's score rose by +0.000" in asked.stdout  # two steps change no summary
 
 

@@ -75,15 +75,17 @@ def test_every_guard_that_can_be_taken_away_is_in_the_source_once() -> None:
 
 def walk(clone: Clone, points: tuple[str, ...], data: dict[str, str], server: str) -> list[str]:
     """Kill a clone at each point; returns what the runs said."""
+    clone.warm_up(server)
     said = []
     for point in points:
-        died = clone.retrain("fault", FACTLOOP_KILL=point, PREFECT_API_URL=server)
+        died = clone.retrain("fault", FACTLOOP_KILL=point)
         assert died.returncode == -signal.SIGKILL, f"{point} was not reached: {died.stdout[-500:]}{died.stderr[-2000:]}"
         assert list(flaws(clone.folder, "fault", data)) == [], f"after {point}"
         said.append(died.stdout)
         if point == FLIPPED:
             (state,) = (clone.folder / ".factloop" / "work").glob("*/checkpoints/step-*/state.safetensors")
             flip(state)
+    clone.cool_down()
     return said
 
 

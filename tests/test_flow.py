@@ -159,12 +159,12 @@ def test_no_page_takes_text_for_markup_or_fetches_anything() -> None:
         assert "|safe" not in text.replace(" ", "") and "default-src 'none'" in text, page.name
 
 
-def test_an_empty_set_of_references_is_told_and_the_summariser_of_before_stays(undisturbed: Undisturbed, prefect_server: str) -> None:
+def test_an_empty_set_of_references_is_told_and_the_summariser_of_before_stays(undisturbed: Undisturbed) -> None:
     few = ("--set", "summarizer.contrast.positive_share=0.001")
-    result = undisturbed.clone.retrain("fault", *few, PREFECT_API_URL=prefect_server)
+    result = undisturbed.clone.retrain("fault", *few)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert "S+ has 0 and S- 4 summaries" in result.stderr and "raise the shares (0.001, 0.5)" in result.stderr
-    again = undisturbed.clone.retrain("fault", PREFECT_API_URL=prefect_server)
+    again = undisturbed.clone.retrain("fault")
     assert again.returncode == 0 and "nothing changed" in again.stdout
 
 

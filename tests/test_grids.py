@@ -146,11 +146,11 @@ def test_the_table_says_which_arm_is_better_where_lower_is_better_too(tmp_path: 
 
 
 @pytest.mark.flow
-def test_arms_and_seeds_are_children_of_one_run_and_done_once(smoke: SMOKE, prefect_server: str, tmp_path: Path) -> None:
+def test_arms_and_seeds_are_children_of_one_run_and_done_once(smoke: SMOKE, tmp_path: Path) -> None:
     clone, _ = smoke
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID | {"arms": {"mle": None, "contrastive": {}}}))
     line = ["-m", "flows.ablate", "--profile", "smoke", "--grid", str(tmp_path / "grid.yaml"), "--seeds", "4", "5"]
-    first, again = (clone.run(*line, PREFECT_API_URL=prefect_server) for _ in range(2))
+    first, again = (clone.run(*line) for _ in range(2))
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     ran = {match[1] for match in re.finditer(r"^(\S+) +\d+ s  \(", first.stdout, re.M)}
     assert ran == {f"{what}-contrastive-seed-{seed}" for what in ("train", "evaluate") for seed in (4, 5)} | {"evaluate-mle-seed-1"}

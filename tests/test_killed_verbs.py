@@ -42,15 +42,14 @@ POINTS = (*EVALUATE, *ABLATE, *DROPPED, *TREE, *EXPORT, *READ, *MINE, *LABELS)
 class Store:
     """A store of its own for the verbs of a clone: nothing is written to the clone's."""
 
-    def __init__(self, clone: Clone, folder: Path, server: str, database: Path) -> None:
+    def __init__(self, clone: Clone, folder: Path, database: Path) -> None:
         folder.mkdir()
-        self.clone, self.folder, self.server = clone, folder, server
+        self.clone, self.folder = clone, folder
         self.path = shutil.copy(database, folder / "mlflow.db")
         self.client = MlflowClient(f"sqlite:///{self.path}", f"sqlite:///{self.path}")
 
     def run(self, *arguments: str, kill: str = "") -> subprocess.CompletedProcess[str]:
-        own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.path}", "PREFECT_API_URL": self.server, "FACTLOOP_KILL": kill}
-        return self.clone.run(*arguments, **own)
+        return self.clone.run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{self.path}", FACTLOOP_KILL=kill)
 
     def dies(self, point: str, *arguments: str) -> None:
         died = self.run(*arguments, kill=point)
@@ -94,12 +93,12 @@ class Store:
 
 
 @pytest.fixture
-def stores(undisturbed: Undisturbed, prefect_server: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+def stores(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     """Killed and calm. What their verbs leave in the clone goes at the end."""
     clone = undisturbed.clone
     before = set((clone.folder / ".factloop").rglob("*"))
     database = clone.folder / ".factloop" / "mlflow.db"
-    yield Store(clone, tmp_path / "killed", prefect_server, database), Store(clone, tmp_path / "calm", prefect_server, database)
+    yield Store(clone, tmp_path / "killed", database), Store(clone, tmp_path / "calm", database)
     for path in sorted(set((clone.folder / ".factloop").rglob("*")) - before, reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
 
@@ -198,7 +197,7 @@ def test_a_study(clone: Clone, tmp_path: Path, empty_store: Path) -> None:
         number = made.version(client, experiment, tmp_path / "scratch", "fault-summarizer", str(seed))
         model = client.get_run(client.get_model_version("fault-summarizer", number).run_id).data.tags["digest"]
         made.evaluation(client, experiment, tmp_path / "scratch", made.summary_rows(6, seed=seed), model=model)
-    killed, calm = stores = tuple(Store(clone, tmp_path / name, "", database) for name in ("killed", "calm"))
+    killed, calm = stores = tuple(Store(clone, tmp_path / name, database) for name in ("killed", "calm"))
     folder = tmp_path / "study"
     export = ("-m", "flows.study", "export", "fault-summarizer/2", "fault-summarizer/1", "--examples", "4", "--out", str(folder))
     killed.dies(EXPORT[0], *export)
@@ -235,7 +234,7 @@ def test_mined_sentences_and_labels(clone: Clone, tmp_path: Path) -> None:
     assert clone.run("-c", code).stdout.strip() == str(kept)
 
 
-def test_data_that_are_damaged_with_their_copy(undisturbed: Undisturbed, prefect_server: str) -> None:
+def test_data_that_are_damaged_with_their_copy(undisturbed: Undisturbed) -> None:
     clone = undisturbed.clone
     file = clone.folder / "data" / "fault" / "split" / "mined.jsonl"
     whole = file.read_bytes()
@@ -246,8 +245,8 @@ def test_data_that_are_damaged_with_their_copy(undisturbed: Undisturbed, prefect
         flip(path)
         path.chmod(mode)  # DVC believes a copy that nobody may write to
     for point in DROPPED:
-        assert clone.retrain("fault", FACTLOOP_KILL=point, PREFECT_API_URL=prefect_server).returncode == -signal.SIGKILL, point
+        assert clone.retrain("fault", FACTLOOP_KILL=point).returncode == -signal.SIGKILL, point
         assert file.exists() == (point == "copy:dropped")
-    result = clone.retrain("fault", PREFECT_API_URL=prefect_server)
+    result = clone.retrain("fault")
     assert result.returncode == 0 and "nothing changed" in result.stdout, result.stderr[-3000:]
     assert data_digests(clone.folder, "fault") == undisturbed.outcome["data"] and copies[0].read_bytes() == whole

@@ -320,6 +320,7 @@ class Other(Clone):
     def __init__(self, folder: Path, of: Clone) -> None:
         subprocess.run(["git", "clone", "-q", str(of.folder), str(folder)], check=True)
         self.folder = folder
+        self.cool_down()
 
 
 @pytest.mark.flow

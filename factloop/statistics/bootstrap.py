@@ -72,5 +72,5 @@ def auc_interval(positive: ArrayLike, negative: ArrayLike, seed: int = 0) -> Est
     """`auc` with an interval over examples of both kinds."""
     rng = np.random.default_rng(seed)
     high, low = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    draws = [auc(rng.choice(high, len(high)), rng.choice(low, len(low))) for _ in range(RESAMPLES)]
+    draws = [auc(high[rng.integers(0, len(high), len(high))], low[rng.integers(0, len(low), len(low))]) for _ in range(RESAMPLES)]
     return _percentiles(auc(high, low), draws)

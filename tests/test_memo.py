@@ -130,7 +130,8 @@ def test_a_model_registered_before_the_kill_is_found_again(one: Memo, kill: Call
     kill("")
     assert one.once(served=True).reused
     assert one.versions() == ["1"] and one.aliases() == {"champion": "1"}
-    assert len(one.runs()) == 1 and len(one.client.search_logged_models([one.experiment])) == 1
+    (model,) = one.client.search_logged_models([one.experiment])
+    assert len(one.runs()) == 1 and one.client.get_model_version(NAME, "1").source == f"models:/{model.model_id}"
 
 
 def test_a_model_damaged_before_its_run_was_finished_is_replaced(one: Memo, kill: Callable[[str], None]) -> None:

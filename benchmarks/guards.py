@@ -1,10 +1,10 @@
 """Take each guard against sudden death away, and see that a test notices.
 
     python -m benchmarks.guards               # all
-    python -m benchmarks.guards SIGTERM twin  # those whose name holds one of these words; nothing is written
+    python -m benchmarks.guards SIGTERM twin  # those whose name holds one of these words
 
 Each guard is one replacement in the source of a temporary clone, and one test that must pass
-with the guard and fail without it. Written to `benchmarks/results/guards.json`.
+with the guard and fail without it. Written to `benchmarks/results/guards.json`, each with the commit at which it was tried last.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from benchmarks.run import ROOT
 from tests.conftest import Clone
+
+RESULT = ROOT / "benchmarks" / "results" / "guards.json"
 
 
 class Guard(NamedTuple):
@@ -115,10 +117,11 @@ def passes(clone: Clone, test: str) -> bool:
 
 def main() -> int:
     guards = [guard for guard in GUARDS if not sys.argv[1:] or any(word in guard.name for word in sys.argv[1:])]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as scratch:
         clone = Clone(Path(scratch) / "clone")
         with_guards = {test: passes(clone, test) for test in dict.fromkeys(guard.test for guard in guards)}
-        outcomes = []
+        outcomes = {}
         for guard in guards:
             path = clone.folder / guard.file
             source = path.read_text()
@@ -127,14 +130,15 @@ def main() -> int:
             path.write_text(source.replace(guard.old, guard.new))
             caught = with_guards[guard.test] and not passes(clone, guard.test)
             path.write_text(source)
-            outcomes.append({"guard": guard.name, "file": guard.file, "test": guard.test, "caught": caught})
+            outcomes[guard.name] = {"guard": guard.name, "file": guard.file, "test": guard.test, "caught": caught, "commit": commit}
             print(f"{'caught' if caught else 'MISSED':7} {guard.name}", flush=True)
-    found = sum(bool(outcome["caught"]) for outcome in outcomes)
+    found = sum(bool(outcome["caught"]) for outcome in outcomes.values())
     print(f"{found} of {len(guards)} guards are caught by their test")
-    if guards == list(GUARDS):
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-        result = {"command": "python -m benchmarks.guards", "commit": commit, "caught": found, "of": len(guards), "guards": outcomes}
-        (ROOT / "benchmarks" / "results" / "guards.json").write_text(json.dumps(result, indent=1) + "\n")
+    before = {outcome["guard"]: outcome for outcome in json.loads(RESULT.read_text())["guards"]} if RESULT.exists() else {}
+    known = before | outcomes
+    listed = [known[guard.name] for guard in GUARDS if guard.name in known]
+    counts = {"caught": sum(outcome["caught"] for outcome in listed), "of": len(GUARDS)}
+    RESULT.write_text(json.dumps({"command": "python -m benchmarks.guards", **counts, "guards": listed}, indent=1) + "\n")
     return 0 if found == len(guards) else 1
 
 

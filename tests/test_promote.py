@@ -155,12 +155,12 @@ def test_killed_and_asked_again_it_is_one_move(registry: Registry, kill: Callabl
 
 @pytest.mark.fault
 def test_a_move_that_a_kill_kept_from_being_made_is_not_gone_back_to(registry: Registry, kill: Callable[[str], None]) -> None:
-    for *made, killed in (("1", "4"), ("2", "3", "4")):
-        for version in made:
+    for *moved, never in (("1", "4"), ("2", "3", "4")):
+        for version in moved:
             registry.gate(version)
         kill("champion:told")
         with pytest.raises(Killed):
-            verb.main([NAME, "--version", killed])
+            verb.main([NAME, "--version", never])
         kill("")
     verb.main([NAME, "--rollback"])
     assert registry.champion() == "2"

@@ -57,7 +57,11 @@ class Proxy:
     """Hands every request on. `loses` says of which the response is lost: the server has done what it asked, nobody is told."""
 
     def __init__(self, upstream: int) -> None:
-        self.upstream, self.port = upstream, free_port()
+        self.upstream = upstream
+        self.kept = socket.socket()  # bound for good and never listening: else another connection may take the port while this is down
+        self.kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.kept.bind(("127.0.0.1", 0))
+        self.port: int = self.kept.getsockname()[1]
         self.loses: Callable[[str, str, bytes], bool] = lambda method, path, body: False
         self.handed: list[tuple[str, str, bytes]] = []
         self.lock = Lock()

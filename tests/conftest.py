@@ -78,10 +78,8 @@ class Clone:
     def warm_up(self, server: str) -> None:
         """From here on, spare every verb what takes most of its time: its imports, and a Prefect server. One verb at a time."""
         self.variables = {"PREFECT_API_URL": server}
-        pipe = subprocess.PIPE
-        self.warm = subprocess.Popen(
-            [sys.executable, "-c", WARM], cwd=self.folder, env=self.environment(), stdin=pipe, stdout=pipe, text=True
-        )  # fmt: skip
+        command, pipe = [sys.executable, "-c", WARM], subprocess.PIPE
+        self.warm = subprocess.Popen(command, cwd=self.folder, env=self.environment(), stdin=pipe, stdout=pipe, text=True)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         if self.warm and arguments[0] == "-m" and "PYTHONPATH" not in variables:

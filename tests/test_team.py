@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from werkzeug.security import generate_password_hash
 from flows.ui import end
 from mlflow import MlflowException
 from tests.conftest import ROOT, Clone
+from tests.tracking_server import free_port
 
 pytestmark = pytest.mark.flow
 SERVICES = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
@@ -52,11 +52,6 @@ class Team:
             assert time.monotonic() < until, f"waited for {what} in vain\n{logs}"
             time.sleep(0.5)
         return value
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from flows.ui import end, port_taken
 from tasks.server import answers
 from tests.conftest import Clone
+from tests.tracking_server import free_port
 
 pytestmark = pytest.mark.fault
 
@@ -31,8 +31,7 @@ def test_a_server_that_does_not_end_when_asked_is_killed_and_no_other_is_left() 
 
 def test_pages_on_other_ports_ask_the_servers_that_show_them(clone: Clone) -> None:
     """And a run started meanwhile finds Prefect's address, until the pages end."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        mlflow, prefect = (server.getsockname()[1] for server in (one, two))
+    mlflow, prefect = free_port(), free_port()
     verb = [sys.executable, "-m", "flows.ui", "--mlflow-port", str(mlflow), "--prefect-port", str(prefect)]
     address = f"http://127.0.0.1:{prefect}/api"
     with subprocess.Popen(verb, cwd=clone.folder, env=clone.environment(), stdout=subprocess.PIPE, text=True) as pages:

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import mlflow
+from factloop.lifetime import end_with
 
 from .environment import ROOT, prepare
 from .keys import flatten
@@ -44,17 +44,6 @@ def load(step: str, threads: int, rank: int = 0) -> Callable[..., dict[str, Any]
         torch.cuda.set_device(rank)
     function: Callable[..., dict[str, Any]] = resolve_name(step)
     return function
-
-
-def end_with(parent: int) -> None:
-    """End this process when its parent does, however that ends."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.3)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_isolated(

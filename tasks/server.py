@@ -112,7 +112,7 @@ def _settings(url: str) -> Iterator[None]:
 if __name__ == "__main__":
     import uvicorn
 
-    from .isolated import end_with
+    from factloop.lifetime import end_with
 
     end_with(os.getppid())
     config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="warning")

@@ -6,18 +6,18 @@ import hashlib
 import os
 import sqlite3
 import tempfile
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..corpora.formats import FORMATS
 from ..corpora.readers import rows_of
 from ..corpora.rows import BadRow, Row, Rule
+from ..lifetime import end_with
 from ..settings import MiningSettings
 from .mining import mine
 
@@ -116,7 +116,7 @@ def with_processes(paths: Sequence[Path], rules: Rules, workers: int) -> Iterato
 def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     """`map` over processes; never more than a few tasks are under way, whatever their number."""
     waiting: deque[Future[Result]] = deque()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),))
     try:
         for task in tasks:
             waiting.append(pool.submit(work, task))
@@ -126,18 +126,6 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def unique(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,12 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SHARED.index(groups[item]) if groups[item] in SHARED else len(SHARED))
 
 
-# Python that has imported what the verbs need, and makes a process of its own for each that it is told to run.
+# Python that has imported what the verbs need and parsed their code, and makes a process of its own for each that it is told to run.
 WARM = """
 import flows, json, os, runpy, signal, sys
-import factloop.steps.judge, factloop.steps.summaries, factloop.steps.tables, matplotlib.pyplot, tasks.calibrate, tasks.report, tasks.table_qa
+import alembic.command, factloop.steps.judge, factloop.steps.summaries, factloop.steps.tables, matplotlib.pyplot, prefect.flow_engine, sacrebleu
+import mlflow.store.model_registry.sqlalchemy_store, mlflow.store.tracking.sqlalchemy_store, sqlalchemy.dialects.sqlite
+import tasks.base, tasks.calibrate, tasks.report, tasks.summarizer, tasks.table_qa
+from tasks.keys import code_digest
+code_digest("flows.retrain")
+code_digest.cache_clear()
 for line in sys.stdin:
-    (module, *arguments), variables, streams = json.loads(line)
+    (kind, what, *arguments), variables, streams = json.loads(line)
     process = os.fork()
     if not process:
         os.setsid()
@@ -45,7 +51,7 @@ for line in sys.stdin:
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
         os.environ.update(variables)
         sys.argv[1:] = arguments
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(what, run_name="__main__", alter_sys=True) if kind == "-m" else exec(what, {"__name__": "__main__"})
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)"""
 
@@ -82,10 +88,11 @@ class Clone:
         self.warm = subprocess.Popen(command, cwd=self.folder, env=self.environment(), stdin=pipe, stdout=pipe, text=True)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        if self.warm and arguments[0] == "-m" and "PYTHONPATH" not in variables:
+        """Python with these arguments: forked from what is warm, or, told of a PYTHONPATH, from the start."""
+        if self.warm and "PYTHONPATH" not in variables:
             assert self.warm.stdin and self.warm.stdout
             streams = [str(self.folder / ".git" / name) for name in ("stdout", "stderr")]
-            print(json.dumps([arguments[1:], variables, streams]), file=self.warm.stdin, flush=True)
+            print(json.dumps([arguments, variables, streams]), file=self.warm.stdin, flush=True)
             code = int(self.warm.stdout.readline())
             return subprocess.CompletedProcess(arguments, code, *(Path(path).read_text() for path in streams))
         return subprocess.run(
@@ -113,9 +120,9 @@ class Clone:
     def retrain(self, profile: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "flows.retrain", "--profile", profile, *arguments, **variables)
 
-    def ask(self, code: str) -> object:
+    def ask(self, code: str, **variables: str) -> object:
         """What `code` prints as JSON, run in the clone with its stores."""
-        result = self.run("-c", f"import flows, json\nfrom mlflow import MlflowClient\nclient = MlflowClient()\n{code}")
+        result = self.run("-c", f"import flows, json\nfrom mlflow import MlflowClient\nclient = MlflowClient()\n{code}", **variables)
         assert result.returncode == 0, result.stderr[-3000:]
         return json.loads(result.stdout.strip().splitlines()[-1])
 
@@ -175,6 +182,72 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -
     assert "goes on from step" not in result.stdout
     made.warm_up(prefect_server)
     return Undisturbed(made, outcome(made.folder, "fault"))
+
+
+class Store:
+    """A store of its own for the verbs of a clone: nothing is written to the clone's."""
+
+    def __init__(self, clone: Clone, folder: Path, database: Path) -> None:
+        folder.mkdir()
+        self.clone, self.folder = clone, folder
+        self.path = shutil.copy(database, folder / "mlflow.db")
+        self.client = MlflowClient(f"sqlite:///{self.path}", f"sqlite:///{self.path}")
+
+    def run(self, *arguments: str, kill: str = "") -> subprocess.CompletedProcess[str]:
+        return self.clone.run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{self.path}", FACTLOOP_KILL=kill)
+
+    def dies(self, point: str, *arguments: str) -> str:
+        """What it said before."""
+        died = self.run(*arguments, kill=point)
+        assert died.returncode == -signal.SIGKILL, f"{point} was not reached: {died.stdout[-500:]}{died.stderr[-3000:]}"
+        pages = (self.clone.folder / ".factloop" / "reports").rglob("*.html")
+        assert [path for path in pages if not path.read_text().rstrip().endswith("</html>")] == [], f"after {point}"
+        return died.stdout
+
+    def ends(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        ended = self.run(*arguments)
+        assert ended.returncode in (0, 3) and "Traceback" not in ended.stderr, ended.stdout[-500:] + ended.stderr[-3000:]
+        return ended
+
+    def runs(self, asked: str) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("factloop-fault")
+        assert experiment
+        return list(self.client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time DESC"]))
+
+    def made(self, asked: str) -> list[tuple[Any, ...]]:
+        """Status, parameters, metrics with the number of their points, files and number of traces of each such run."""
+        return [
+            (
+                run.info.status,
+                run.data.params,
+                {
+                    name: (value, len(self.client.get_metric_history(run.info.run_id, name)))
+                    for name, value in run.data.metrics.items()
+                    if "per_second" not in name
+                },
+                sorted(self.files(run.info.run_id)),
+                len(self.client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id, include_spans=False)),
+            )
+            for run in self.runs(asked)
+        ]
+
+    def files(self, run_id: str, folder: str | None = None) -> Iterator[str]:
+        for item in self.client.list_artifacts(run_id, folder):
+            if item.is_dir:
+                yield from self.files(run_id, item.path)
+            else:
+                yield item.path.replace(run_id, "RUN")
+
+
+@pytest.fixture
+def stores(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    """Killed and calm. What their verbs leave in the clone goes at the end."""
+    clone = undisturbed.clone
+    before = set((clone.folder / ".factloop").rglob("*"))
+    database = clone.folder / ".factloop" / "mlflow.db"
+    yield Store(clone, tmp_path / "killed", database), Store(clone, tmp_path / "calm", database)
+    for path in sorted(set((clone.folder / ".factloop").rglob("*")) - before, reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from tasks.followed import Line, plot
 from tasks.grids import arm_profiles, load_grid
 from tasks.judges import MODELS, selecting, wanted, wanted_by_any
 from tasks.profiles import ProfileError, load_profile
-from tests.conftest import ROOT, Clone
+from tests.conftest import ROOT, Store
 from tests.test_training import PAIRS, Killed, Quiet, tiny, weights
 
 # What chooses
@@ -372,32 +372,26 @@ def test_the_plot_has_a_panel_for_the_rounds_and_for_each_training(tmp_path: Pat
 
 
 @pytest.mark.flow
-def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(clone: Clone, prefect_server: str) -> None:
-    clone.warm_up(prefect_server)
-    told = ["--set", "summarizer.rounds=3", "--set", "summarizer.validation={documents: 6, evaluations: 2, margin: -100}"]
-    died = clone.retrain("fault", *told, FACTLOOP_KILL="training:step@summarizer-contrastive-round-2:2")
-    assert died.returncode < 0 and "candidates-round-2" in died.stdout
-    first, again = (clone.retrain("fault", *told) for _ in range(2))
-    assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
+def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(stores: tuple[Store, Store]) -> None:
+    store, _ = stores
+    retrain = ("-m", "flows.retrain", "--profile", "fault", "--set")
+    told = (*retrain, "summarizer.rounds=3", "--set", "summarizer.validation={documents: 6, evaluations: 2, margin: -100}")
+    assert "candidates-round-2" in store.dies("training:step@summarizer-contrastive-round-2:2", *told)
+    first, again = (store.ends(*told) for _ in range(2))
     assert "summarizer-contrastive-round-2: goes on from step 1 of 2" in first.stdout
     assert "rounds ended: 3 were asked for; that of round 3 is taken" in first.stdout
-    assert again.returncode == 0 and "nothing changed" in again.stdout
-    found = clone.ask("""
-experiment = client.get_experiment_by_name("factloop-fault").experiment_id
-runs = client.search_runs([experiment], max_results=1000)
-parent = max((r for r in runs if r.data.tags["step"] == "retrain"), key=lambda r: r.info.start_time)
-print(json.dumps([[r.data.tags["step"], r.info.status, r.data.metrics] for r in runs] + [[f.path for f in client.list_artifacts(parent.info.run_id)]]))""")
-    assert isinstance(found, list)
-    files, runs = found[-1], {step: metrics for step, status, metrics in found[:-1] if status == "FINISHED"}
-    assert "validation.png" in files
+    assert "nothing changed" in again.stdout
+    parent = store.runs("tags.step = 'retrain'")[0]
+    assert "validation.png" in store.files(parent.info.run_id)
+    runs = {run.data.tags["step"]: run.data.metrics for run in store.runs("attributes.status = 'FINISHED'")}
     for number in (2, 3):
         assert {f"candidates-round-{number}", f"scores-round-{number}", f"summarizer-contrastive-round-{number}"} <= set(runs)
     looked_at = [runs[f"validate-summarizer-{name}"] for name in ("mle", "contrastive", "contrastive-round-2", "contrastive-round-3")]
     assert all({"score", "score.low", "hallucination_rate", "fact_recall"} <= set(metrics) for metrics in looked_at)
     assert runs["summarizer-contrastive-round-3"]["train/validation/score"] == looked_at[-1]["score"]  # at its last step
     assert "evaluate-summarizer-contrastive-round-3" in runs and "evaluate-summarizer-contrastive-round-2" not in runs
-    asked = clone.retrain("fault", "--set", "summarizer.rounds=2")
-    assert asked.returncode == 0 and "rounds stopped: the judge's score rose by +0.000" in asked.stdout  # two steps change no summary
+    asked = store.ends(*retrain, "summarizer.rounds=2")
+    assert "rounds stopped: the judge's score rose by +0.000" in asked.stdout  # two steps change no summary
 
 
 @pytest.mark.unit

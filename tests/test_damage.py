@@ -106,14 +106,14 @@ def test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again(u
 def test_a_disk_that_fills_up_is_told_and_with_room_it_goes_on(undisturbed: Undisturbed, tmp_path: Path, prefect_server: str) -> None:
     """A real small disk under the state folder and the data, grown after each run that it was too small for."""
     clone = Clone(tmp_path / "clone")
-    sizes = [200, 1500, 6000, 29000, 30500, 200000]  # KiB
+    sizes = [200, 6000, 30000, 200000]  # KiB
     script = "set -e; mkdir .factloop data/fault; mount -t tmpfs -o size=1k tmpfs .factloop\n"
     for size in sizes:
         script += f'mount -o remount,size={size}k .factloop; echo "size {size}" >&2\n'
         script += 'python -m flows.retrain --profile fault && code=0 || code=$?; echo "code $code" >&2\n'
     result = clone.shell(script, PREFECT_API_URL=prefect_server)
     codes = [int(code) for code in re.findall(r"^code (\d+)", result.stderr, re.MULTILINE)]
-    assert codes == [2, 2, 2, 2, 2, 0], result.stderr[-6000:]
+    assert codes == [2, 2, 2, 0], result.stderr[-6000:]
     assert "Traceback" not in result.stderr
     for told in re.split(r"^size \d+", result.stderr, flags=re.MULTILINE)[1:-1]:
         assert re.search(r"no space left; make room or allow writing, and start this again", told), told

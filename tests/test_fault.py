@@ -125,12 +125,13 @@ with lease("retrain-fault"):
     assert "another process holds retrain-fault" in str(told)
 
 
-def test_a_run_of_another_profile_waits_for_the_first_to_end(clone: Clone) -> None:
+def test_a_run_of_another_profile_waits_for_the_first_to_end(undisturbed: Undisturbed) -> None:
     """Two Prefect servers never share one SQLite file: neither a second run's nor that of `make ui`."""
     code = """
 from filelock import FileLock
 from tasks.server import LOCK
-import subprocess, sys
+import os, subprocess, sys
+del os.environ["PREFECT_API_URL"]
 with FileLock(LOCK):
     ports = ["--mlflow-port", "5917", "--prefect-port", "5918"]
     ui = subprocess.Popen([sys.executable, "-m", "flows.ui", *ports], stdout=subprocess.PIPE, text=True)
@@ -141,7 +142,7 @@ with FileLock(LOCK):
     first = run.stdout.readline()
     waiting = run.poll() is None
 print(json.dumps([pages, left, first, waiting, run.communicate()[0], run.returncode]))"""
-    told = clone.ask(code)
+    told = undisturbed.clone.ask(code)
     assert isinstance(told, list)
     pages, left, first, waiting, rest, code_of_exit = told
     assert "MLflow" in pages[0] and "Prefect  not now" in pages[1]
@@ -150,11 +151,10 @@ print(json.dumps([pages, left, first, waiting, run.communicate()[0], run.returnc
     assert code_of_exit == 0 and "gate summarizer" in rest
 
 
-def test_a_run_killed_alone_takes_its_data_stages_with_it(clone: Clone) -> None:
+def test_a_run_killed_alone_takes_its_data_stages_with_it(clone: Clone, prefect_server: str) -> None:
     """As the kernel does when memory runs out: the run's own process, not its group."""
-    run = subprocess.Popen(
-        [sys.executable, "-m", "flows.retrain", "--profile", "fault"], cwd=clone.folder, env=clone.environment(), stderr=subprocess.DEVNULL
-    )
+    command, environment = [sys.executable, "-m", "flows.retrain", "--profile", "fault"], clone.environment(PREFECT_API_URL=prefect_server)
+    run = subprocess.Popen(command, cwd=clone.folder, env=environment, stderr=subprocess.DEVNULL)
     while not (clone.folder / ".factloop" / "dvc.lock.before").exists():
         assert run.poll() is None
         time.sleep(0.05)

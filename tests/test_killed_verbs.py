@@ -9,9 +9,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from factloop.corpora.rows import write_rows
 from tasks.study import read_study
 from tests import made
-from tests.conftest import Clone, Undisturbed
+from tests.conftest import Clone, Store, Undisturbed
 from tests.soundness import data_digests, flip
 from tests.test_compare import POINTS as COMPARE
 from tests.test_data import archive
@@ -37,70 +35,6 @@ EXPORT, READ = ("study:written",), ("study:told", "study:logged")
 MINE, LABELS = ("mined:refused",), ("labels:kept",)
 DROPPED, TREE = ("copy:dropped", "out:dropped@split"), ("tree:made",)
 POINTS = (*EVALUATE, *ABLATE, *DROPPED, *TREE, *EXPORT, *READ, *MINE, *LABELS)
-
-
-class Store:
-    """A store of its own for the verbs of a clone: nothing is written to the clone's."""
-
-    def __init__(self, clone: Clone, folder: Path, database: Path) -> None:
-        folder.mkdir()
-        self.clone, self.folder = clone, folder
-        self.path = shutil.copy(database, folder / "mlflow.db")
-        self.client = MlflowClient(f"sqlite:///{self.path}", f"sqlite:///{self.path}")
-
-    def run(self, *arguments: str, kill: str = "") -> subprocess.CompletedProcess[str]:
-        return self.clone.run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{self.path}", FACTLOOP_KILL=kill)
-
-    def dies(self, point: str, *arguments: str) -> None:
-        died = self.run(*arguments, kill=point)
-        assert died.returncode == -signal.SIGKILL, f"{point} was not reached: {died.stdout[-500:]}{died.stderr[-3000:]}"
-        pages = (self.clone.folder / ".factloop" / "reports").rglob("*.html")
-        assert [path for path in pages if not path.read_text().rstrip().endswith("</html>")] == [], f"after {point}"
-
-    def ends(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        ended = self.run(*arguments)
-        assert ended.returncode in (0, 3) and "Traceback" not in ended.stderr, ended.stdout[-500:] + ended.stderr[-3000:]
-        return ended
-
-    def runs(self, asked: str) -> list[Any]:
-        experiment = self.client.get_experiment_by_name("factloop-fault")
-        assert experiment
-        return list(self.client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time DESC"]))
-
-    def made(self, asked: str) -> list[tuple[Any, ...]]:
-        """Status, parameters, metrics with the number of their points, files and number of traces of each such run."""
-        return [
-            (
-                run.info.status,
-                run.data.params,
-                {
-                    name: (value, len(self.client.get_metric_history(run.info.run_id, name)))
-                    for name, value in run.data.metrics.items()
-                    if "per_second" not in name
-                },
-                sorted(self.files(run.info.run_id)),
-                len(self.client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id, include_spans=False)),
-            )
-            for run in self.runs(asked)
-        ]
-
-    def files(self, run_id: str, folder: str | None = None) -> Iterator[str]:
-        for item in self.client.list_artifacts(run_id, folder):
-            if item.is_dir:
-                yield from self.files(run_id, item.path)
-            else:
-                yield item.path.replace(run_id, "RUN")
-
-
-@pytest.fixture
-def stores(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
-    """Killed and calm. What their verbs leave in the clone goes at the end."""
-    clone = undisturbed.clone
-    before = set((clone.folder / ".factloop").rglob("*"))
-    database = clone.folder / ".factloop" / "mlflow.db"
-    yield Store(clone, tmp_path / "killed", database), Store(clone, tmp_path / "calm", database)
-    for path in sorted(set((clone.folder / ".factloop").rglob("*")) - before, reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def same(stores: tuple[Store, Store], asked: str) -> None:

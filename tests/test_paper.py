@@ -27,7 +27,7 @@ SETTABLE = {"device", "threads", "base.start.checkpoint"}
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path, dict[str, object]]:
+def toy(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> tuple[Clone, Path, dict[str, object]]:
     """A clone whose sources.yaml has the digests of the toy mirror, that mirror, and what a run there sets."""
     folder = tmp_path_factory.mktemp("paper")
     clone, mirror, checkpoint = Clone(folder / "clone"), folder / "mirror", folder / "bart"
@@ -35,6 +35,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path, dict[str
     code = f"from pathlib import Path; from tests import toy_paper as toy; {made}; toy.write_checkpoint(checkpoint)"
     subprocess.run([sys.executable, "-c", f"{code}; toy.write_mirror(mirror, checkpoint)"], cwd=ROOT, check=True, capture_output=True)
     toy_digests(clone.folder / "data" / "sources.yaml", mirror)
+    clone.warm_up(prefect_server)
     return clone, mirror, {"device": "cpu", "threads": 1, "base.start.checkpoint": checkpoint}
 
 

@@ -21,7 +21,7 @@ from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, Rule
 from tasks import sources
 from tasks.sources import SourceError, find_source
-from tests.conftest import Clone
+from tests.conftest import Clone, Undisturbed
 from tests.soundness import Killed
 
 pytestmark = pytest.mark.unit
@@ -244,10 +244,12 @@ def test_the_digest_of_a_first_copy_is_noted_whole_or_not_at_all(server: str, ki
 
 
 @pytest.mark.flow
-def test_a_profile_without_its_data_stops_with_both_ways_out(clone: Clone) -> None:
-    sources_file = clone.folder / "data" / "sources.yaml"
-    sources_file.write_text(sources_file.read_text().replace("https://rajpurkar.github.io", "http://127.0.0.1:1"))
-    result = clone.retrain("paper", HF_ENDPOINT="http://127.0.0.1:1")
+def test_a_profile_without_its_data_stops_with_both_ways_out(undisturbed: Undisturbed) -> None:
+    sources_file = undisturbed.clone.folder / "data" / "sources.yaml"
+    whole = sources_file.read_text()
+    sources_file.write_text(whole.replace("https://rajpurkar.github.io", "http://127.0.0.1:1"))
+    result = undisturbed.clone.retrain("paper", HF_ENDPOINT="http://127.0.0.1:1")
+    sources_file.write_text(whole)
     assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr[-3000:]
     assert "source 'xsum': data/XSUM-EMNLP18-Summary-Data-Original.tar.gz of the dataset EdinburghNLP/xsum@" in result.stderr
     assert "Connect this machine to the network, or set DATA_MIRROR=<folder> to a folder that holds xsum/XSUM-" in result.stderr

@@ -6,7 +6,10 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +33,7 @@ from factloop.tables.matching import CellIndex, find_cell, lowered
 from factloop.tables.mining import mine, naming_column
 from factloop.tables.sentences import sentence_spans, sentences
 from flows import mine as command
+from tests.conftest import ROOT
 from tests.test_html_tables import td, th, wiki
 
 pytestmark = pytest.mark.unit
@@ -345,3 +349,18 @@ def test_wilson_and_kappa_are_those_of_scipy_and_scikit_learn() -> None:
     one, two = list("yynnyynyyn"), list("ynnnyyyyyn")
     assert cohen_kappa(one, two) == pytest.approx(cohen_kappa_score(one, two))
     assert cohen_kappa(["y", "y"], ["y", "y"]) == 1.0
+
+
+@pytest.mark.fault
+def test_workers_of_a_run_that_is_killed_end_with_it() -> None:
+    code = "import time\nfrom factloop.tables.corpus import in_order\nif __name__ == '__main__': list(in_order(time.sleep, [0] * 8 + [60] * 9, 2))"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        while len(workers := children.read_text().split()) < 3:  # two, and what cleans up after them
+            time.sleep(0.1)
+        time.sleep(3)  # until they have begun
+        run.kill()
+    until = time.monotonic() + 20
+    while left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < until, left
+        time.sleep(0.1)

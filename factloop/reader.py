@@ -1,12 +1,14 @@
-"""A base's encoder with linear heads over its states: classes of a text, and spans within it.
+"""A base with linear heads over its states: classes of a text, and spans within it.
 
-In: padded source ids. Out: for each head its scores at every token. Judges that answer from a
-text rather than write are made of it (QAGS's question answerer, FactCC).
+In: padded source ids, and what to read against them. Out: states, and for each head its scores at every token.
+Judges that answer from a text rather than write are made of it: QAGS's answer extractor of the encoder alone, its
+question answerer and FactCC of the decoder too, since a small base knows with all its layers what a text bears out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,6 @@ HEADS = "heads.safetensors"
 @dataclass
 class Reader:
     seq2seq: Seq2Seq
-    """Of which the encoder is used; the decoder is kept as it was."""
     heads: nn.ModuleDict
 
     @classmethod
@@ -47,11 +48,41 @@ class Reader:
         save_file({name: value.detach().contiguous() for name, value in self.heads.state_dict().items()}, folder / HEADS)
 
     @property
-    def trained(self) -> nn.Module:
-        """What training changes: the encoder and the heads."""
+    def encoder(self) -> nn.Module:
+        """The encoder and the heads: what training changes where nothing is read with the decoder."""
         return nn.ModuleDict({"encoder": self.seq2seq.model.get_encoder(), "heads": self.heads})
+
+    @property
+    def whole(self) -> nn.Module:
+        """The model and the heads."""
+        return nn.ModuleDict({"model": self.seq2seq.model, "heads": self.heads})
 
     def __call__(self, source: Tensor) -> dict[str, Tensor]:
         """Scores [batch, length, outputs] by head, of padded source ids [batch, length]."""
         states = self.seq2seq.encode(source)
         return {name: head(states) for name, head in self.heads.items()}
+
+    def against(self, states: Tensor, source: Tensor, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """The decoder's states [batch, 1 + length, width] of texts (ids, the end token last) read after its start token against
+        encoder states, and the state [batch, width] at each end token, which has seen all of its text.
+        """
+        model = self.seq2seq
+        asked = model.pad_batch([[model.start, *ids] for ids in texts])
+        ends = torch.tensor([len(ids) for ids in texts], device=asked.device)
+        found: Tensor = (
+            model.model.get_decoder()
+            .base_model(
+                input_ids=asked,
+                attention_mask=(torch.arange(asked.shape[1], device=asked.device) <= ends[:, None]).long(),
+                encoder_hidden_states=states,
+                encoder_attention_mask=(source != model.pad).long(),
+                use_cache=False,
+            )
+            .last_hidden_state
+        )
+        return found, found[torch.arange(len(texts), device=asked.device), ends]
+
+    def pointed(self, state: Tensor, states: Tensor) -> Tensor:
+        """Scores [batch, first and last, length] of where heads of those names over a state [batch, width] point (Vinyals et al. 2015)."""
+        pointers = torch.stack([self.heads["first"](state), self.heads["last"](state)], 1)
+        return pointers @ states.transpose(1, 2) / math.sqrt(states.shape[-1])

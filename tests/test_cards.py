@@ -16,9 +16,8 @@ from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import write_rows
 from factloop.judges.answers import normalise, token_f1
-from factloop.judges.factcc import HEADS, FactCC, _examples
+from factloop.judges.factcc import FactCC, _examples, new_factcc
 from factloop.metrics import overlap_features
-from factloop.reader import Reader
 from factloop.statistics import pearson
 from factloop.steps import judge, summaries
 from factloop.steps.judging import status_shares
@@ -145,7 +144,7 @@ def test_a_claim_whose_source_is_unknown_teaches_no_span() -> None:
 @pytest.mark.unit
 def test_factcc_as_it_is_served_says_why_there_is_no_score() -> None:
     served = Generator()
-    served.kind, served.model = "factcc", Reader.from_base(tiny(), HEADS, 0)
+    served.kind, served.model = "factcc", new_factcc(tiny(), 0)
     out = served.predict(None, pd.DataFrame({"document": ["Mara won.", "Mara won."], "summary": ["Mara won.", "?!"]}))
     assert out["status"].tolist() == ["scored", "no words: the summary is punctuation"]
     assert 0 < float(out["correct"][0]) < 1 and out["correct"][1] == "" and json.loads(out["sentences"][1]) == []

@@ -16,7 +16,7 @@ from factloop.base import from_scratch
 from factloop.decoding import Hypothesis
 from factloop.judges import factcc_stream, qags_stream, quals_stream
 from factloop.judges.answer_extractor import new_extractor
-from factloop.judges.factcc import HEADS
+from factloop.judges.factcc import new_factcc
 from factloop.judges.qags import QagsQuestion
 from factloop.judges.question_answerer import new_answerer
 from factloop.judges.stream import WINDOW, Pair, stream
@@ -51,7 +51,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     made = {
         "qagen": base(0), "answer-extractor": new_extractor(base(1), 1), "question-generator": base(2),
-        "question-answerer": new_answerer(base(3), 3), "factcc": Reader.from_base(base(4), HEADS, 4),
+        "question-answerer": new_answerer(base(3), 3), "factcc": new_factcc(base(4), 4),
     }  # fmt: skip
     for name, model in made.items():
         model.save(folder / name)

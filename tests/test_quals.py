@@ -18,13 +18,12 @@ from transformers import AutoTokenizer
 from factloop.base import from_scratch
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.decoding import Hypothesis, score_targets
-from factloop.judges.factcc import HEADS, factcc
+from factloop.judges.factcc import factcc, new_factcc
 from factloop.judges.qagen import answer_chances
 from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
 from factloop.judges.stream import WINDOW, stream
 from factloop.judges.unfit import known_scripts
 from factloop.pretrained import CheckpointMissing, locate
-from factloop.reader import Reader
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import FactccSettings, Network, QualsSettings, Window
 from factloop.steps import judging, tables
@@ -289,7 +288,7 @@ def test_a_script_that_the_vocabulary_has_no_words_of_is_named_by_all_judges(mod
     (alone,) = quals(model, [TEXTS[0]], [text], QualsSettings(groups=2, max_length=8))
     assert re.match(rf"unknown_script: \d+ of \d+ letters of the summary are {name},", alone.status), alone.status
     assert quals(model, [text], [TEXTS[0]], QualsSettings(groups=2, max_length=8))[0].status.startswith("unknown_script: ")
-    reader = Reader.from_base(model, HEADS, 0)
+    reader = new_factcc(model, 0)
     found = factcc(reader, [TEXTS[0], text, TEXTS[0]], [text, "Mara wrote.", f"Mara {text[:2]}"], FactccSettings())
     assert [verdict.status.partition(":")[0] for verdict in found] == ["unknown_script", "unknown_script", "scored"]
 

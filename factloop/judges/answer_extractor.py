@@ -109,4 +109,4 @@ def train_answer_extractor(
         return {"loss": nn.functional.cross_entropy(logits.flatten(0, 1).float(), tags.flatten().to(logits.device))}
 
     lengths = [len(row["passage"]) for row in passages]
-    return fit(reader.trained, loss, passages, lengths, settings, seed, checkpoints, progress)
+    return fit(reader.encoder, loss, passages, lengths, settings, seed, checkpoints, progress)

@@ -1,12 +1,15 @@
 """FactCC (Kryscinski et al. 2020): is a sentence of a summary consistent with its document?
 
-An encoder reads document, separator, sentence. One head says CORRECT (0) or INCORRECT (1), the
-others, as in FactCCX, where the words of the document begin and end that decide it, and where the
-wrong words of the sentence do. It learns from claims made by rules (`factloop.claims`).
+The encoder reads document, separator, sentence, and the decoder the sentence against its states. One
+head says CORRECT (0) or INCORRECT (1), the others, as in FactCCX, where the words of the document
+begin and end that decide it, and where the wrong words of the sentence do. It learns from claims
+made by rules (`factloop.claims`).
 
-The published model reads the label off its first token. Here a sentence is wrong where any token
-of it is: the logit of INCORRECT is the log-sum-exp of what its tokens say, beside that of CORRECT
-from the separator. In an encoder of two layers no other token could see what these compare.
+The published model is an encoder that reads the label off its first token. Here a sentence is wrong
+where any token of it is: the logit of INCORRECT is the log-sum-exp of what the decoder's states of
+its tokens say, beside that of CORRECT from the end. A decoder that has learned to write about a
+document knows already what it bears out; an encoder of two layers alone learned much less of it,
+and of relations, which no claim is about, by chance (docs/judges.md).
 
 A document longer than the window is read in overlapping pieces, and each sentence of the summary
 takes the piece that speaks for it most (highest probability of CORRECT): one piece that does not
@@ -33,8 +36,6 @@ from .stream import Pair, paired, stream
 from .unfit import foreign, unread
 
 LABELS = ("CORRECT", "INCORRECT")
-HEADS = {"label": 2, "source": 2, "claim": 2}
-"""Outputs a token: the labels, and begin and end of both spans."""
 # Of the mean of the span losses beside the label's. Published: 0.1, for BERT; a small encoder learns
 # to compare from the spans, and with 0.1 had learned little of it after as many steps.
 SPAN_WEIGHT = 1.0
@@ -114,44 +115,56 @@ def longest_claim(model: Seq2Seq) -> int:
     return model.window.source // 2 - 2
 
 
-def _scores(reader: Reader, inputs: Sequence[_Input]) -> tuple[Tensor, Tensor]:
-    """Logits: of the labels [batch, 2]; of each token as begin and end in the document and in the claim [batch, length, 4]."""
+def new_factcc(base: Seq2Seq, seed: int) -> Reader:
+    """Heads for labels, for begin and end of what is wrong in a claim, and for where the claim's last state points in the document."""
+    width = base.model.get_encoder().config.hidden_size
+    return Reader.from_base(base, {"label": 2, "claim": 2, "first": width, "last": width}, seed)
+
+
+def _scores(reader: Reader, inputs: Sequence[_Input]) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of the labels [batch, 2], and of being begin and end of a span for each token of the documents and, after the
+    decoder's start token, of the claims [batch, length, 2].
+    """
     source = reader.seq2seq.pad_batch([item.ids for item in inputs])
-    heads = {name: scores.float() for name, scores in reader(source).items()}
-    place = torch.arange(source.shape[1], device=source.device)[None]
-    cut = torch.tensor([[item.document] for item in inputs], device=source.device)
-    end = torch.tensor([[len(item.ids) - 1] for item in inputs], device=source.device)
-    of_document, of_claim = place < cut, (place > cut) & (place < end)
+    states = reader.seq2seq.encode(source)
+    read, last = reader.against(states, source, [item.ids[item.document + 1 :] for item in inputs])
+    label, claim = reader.heads["label"](read).float(), reader.heads["claim"](read).float()
+    document = reader.pointed(last, states).float().transpose(1, 2)
+    place = torch.arange(claim.shape[1], device=source.device)
+    of_claim = (place > 0) & (place < torch.tensor([[len(item.ids) - item.document - 1] for item in inputs], device=source.device))
+    of_document = torch.arange(source.shape[1], device=source.device) < torch.tensor([[i.document] for i in inputs], device=source.device)
     lowest = torch.finfo(torch.float32).min
-    right = heads["label"][..., 0].gather(1, cut)[:, 0]
-    wrong = heads["label"][..., 1].masked_fill(~of_claim, lowest).logsumexp(1)
-    spans = [heads["source"].masked_fill(~of_document[..., None], lowest), heads["claim"].masked_fill(~of_claim[..., None], lowest)]
-    return torch.stack([right, wrong], 1), torch.cat(spans, 2)
+    wrong = label[..., 1].masked_fill(~of_claim, lowest).logsumexp(1)
+    labels = torch.stack([reader.heads["label"](last).float()[:, 0], wrong], 1)
+    return labels, document.masked_fill(~of_document[..., None], lowest), claim.masked_fill(~of_claim[..., None], lowest)
 
 
 def train_factcc(
     reader: Reader, documents: Iterable[dict[str, Any]], settings: TrainingSettings, seed: int, checkpoints: Path, progress: Progress
 ) -> list[dict[str, float]]:
-    """Train `reader` (with `HEADS`) in place on rows with `document` and `claims`, and return the curve.
+    """Train `reader` (of `new_factcc`) in place on rows with `document` and `claims`, and return the curve.
 
     A span that is not known, as that of the error of a right claim, has no part in the loss.
     """
     examples = [example for row in documents for example in _examples(reader.seq2seq, row)]
 
     def loss(batch: list[tuple[_Input, int, list[int]]]) -> dict[str, Tensor]:
-        label, spans = _scores(reader, [item for item, _, _ in batch])
+        label, *spans = _scores(reader, [item for item, _, _ in batch])
         wanted = torch.tensor([target for _, target, _ in batch], device=label.device)
         places = torch.tensor([target for _, _, target in batch], device=label.device)
         of_label = nn.functional.cross_entropy(label, wanted, label_smoothing=settings.label_smoothing)
-        of_spans = nn.functional.cross_entropy(spans, places, reduction="sum") / (places >= 0).sum().clamp(min=1)
+        lost = [nn.functional.cross_entropy(scores, part, reduction="sum") for scores, part in zip(spans, places.split(2, 1), strict=True)]
+        of_spans = (lost[0] + lost[1]) / (places >= 0).sum().clamp(min=1)
         right = (label.argmax(1) == wanted).float().mean()
         return {"loss": of_label + SPAN_WEIGHT * of_spans, "label_loss": of_label, "span_loss": of_spans, "accuracy": right}
 
-    return fit(reader.trained, loss, examples, [len(item.ids) for item, _, _ in examples], settings, seed, checkpoints, progress)
+    return fit(reader.whole, loss, examples, [len(item.ids) for item, _, _ in examples], settings, seed, checkpoints, progress)
 
 
 def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int, list[int]]]:
-    """Each claim with its label and four token places: begin and end in the document and in the claim, -100 where unknown."""
+    """Each claim with its label and four token places: begin and end in the document, and after the start token in the claim; -100
+    where unknown.
+    """
     document, *claims = _code(model, [row["document"], *(claim["claim"] for claim in row["claims"])])
     for claim, coded in zip(row["claims"], claims, strict=True):
         if not 0 < len(coded.ids) <= longest_claim(model):
@@ -164,8 +177,7 @@ def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int
         item = _input(model, document.ids[start : start + room], coded.ids)
         source = (begin - start, end - start) if known and start <= begin and end < start + room else UNKNOWN
         error = coded.tokens(claim["error"]) if claim["error"] else None
-        offset = item.document + 1
-        yield item, LABELS.index(claim["label"]), [*source, *((error[0] + offset, error[1] + offset) if error else UNKNOWN)]
+        yield item, LABELS.index(claim["label"]), [*source, *((error[0] + 1, error[1] + 1) if error else UNKNOWN)]
 
 
 @dataclass(frozen=True)
@@ -196,7 +208,7 @@ def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings
     """The verdict on each (document, summary); `settings.batch_size` of their sentences are read at once."""
     documents, summaries = [document for document, _ in pairs], [summary for _, summary in pairs]
     model = reader.seq2seq
-    reader.trained.eval()
+    reader.whole.eval()
     troubles = [
         foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)
     ]
@@ -219,16 +231,16 @@ def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings
     best: dict[tuple[int, int], Sentence] = {}
     for begin in range(0, len(questions), settings.batch_size):
         part = questions[begin : begin + settings.batch_size]
-        labels, spans = _scores(reader, [question.item for question in part])
-        for question, chance, scores in zip(part, labels.softmax(1)[:, 0].tolist(), spans, strict=True):
+        labels, *spans = _scores(reader, [question.item for question in part])
+        for question, chance, of_document, of_claim in zip(part, labels.softmax(1)[:, 0].tolist(), *spans, strict=True):
             example, text = question.example, said[question.example][question.sentence]
             if not math.isfinite(chance):
                 statuses[example] = "not finite: the judge gave NaN or infinity"
                 continue
             found = best.get((example, question.sentence))
             if found is None or chance > found.correct:
-                source = _span(scores[:, :2], documents[example], read[example], -question.start)
-                claim = _span(scores[:, 2:], text, coded[example][question.sentence], question.item.document + 1)
+                source = _span(of_document, documents[example], read[example], -question.start)
+                claim = _span(of_claim, text, coded[example][question.sentence], 1)
                 best[example, question.sentence] = Sentence(text, chance, source, claim)
     return [
         FactCC([best[example, place] for place in range(len(said[example]))] if status == SCORED else [], status)

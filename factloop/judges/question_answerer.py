@@ -3,7 +3,7 @@
 The encoder reads text, separator, question; words of the text that occur in the question are marked at its
 input (the exact match of Chen et al. 2017), so that a small model need not learn to find them. The decoder
 reads the question against the encoder's states, and heads on its last state point at the first and the last
-token of the answer (Vinyals et al. 2015) or at none: so a base from scratch answers with all its layers.
+token of the answer or at none: so a base from scratch answers with all its layers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
@@ -57,22 +57,13 @@ def _scores(reader: Reader, texts: Sequence[TextWindow], questions: Sequence[lis
     seq2seq, heads = reader.seq2seq, reader.heads
     separator = seq2seq.special(SEP)
     source = seq2seq.pad_batch([[*text.ids[:-1], separator, *ids] for text, ids in zip(texts, questions, strict=True)])
-    ends = torch.tensor([len(text.offsets) for text in texts], device=source.device)[:, None]
-    inside = torch.arange(source.shape[1], device=source.device) < ends
-    lengths = torch.tensor([len(ids) for ids in questions], device=source.device)
-    asked = seq2seq.pad_batch([[seq2seq.start, *ids] for ids in questions])
-    given = torch.arange(asked.shape[1], device=source.device) <= lengths[:, None]
-    marked = (source[:, :, None] == asked.masked_fill(~given, -1)[:, None]).any(-1) & inside
+    inside = torch.arange(source.shape[1], device=source.device) < torch.tensor([[len(t.offsets)] for t in texts], device=source.device)
+    marked = (source[:, :, None] == seq2seq.pad_batch(questions)[:, None]).any(-1) & inside  # padding is not inside
     embedded, mask = seq2seq.model.get_input_embeddings()(source), (source != seq2seq.pad).long()
     embedded = embedded + marked[..., None] * heads["match"](embedded)
     states: Tensor = seq2seq.model.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-    decoder: nn.Module = seq2seq.model.get_decoder().base_model
-    out = decoder(
-        input_ids=asked, attention_mask=given.long(), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
-    ).last_hidden_state
-    last = out[torch.arange(len(questions), device=source.device), lengths]
-    pointers = torch.stack([heads["first"](last), heads["last"](last)], 1)
-    scores = (pointers @ states.transpose(1, 2) / math.sqrt(states.shape[-1])).masked_fill(~inside[:, None], -torch.inf)
+    _, last = reader.against(states, source, questions)
+    scores = reader.pointed(last, states).masked_fill(~inside[:, None], -torch.inf)
     return torch.cat([heads["none"](last)[..., None], scores], -1).float().log_softmax(-1)
 
 
@@ -200,5 +191,4 @@ def train_question_answerer(
         return {"loss": -logp.masked_fill(~right, -torch.inf).logsumexp(-1).mean()}
 
     lengths = [len(passages[index]["passage"]) for index in examples]
-    trained = nn.ModuleDict({"model": seq2seq.model, "heads": reader.heads})
-    return fit(trained, loss, examples, lengths, settings.training, seed, checkpoints, progress)
+    return fit(reader.whole, loss, examples, lengths, settings.training, seed, checkpoints, progress)

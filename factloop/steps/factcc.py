@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..corpora.rows import read_rows
-from ..judges.factcc import HEADS, train_factcc
-from ..reader import Reader
+from ..judges.factcc import new_factcc, train_factcc
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..training import Progress
@@ -15,7 +14,7 @@ from ..training import Progress
 
 def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `claims`."""
-    reader = Reader.from_base(Seq2Seq.load(inputs["base"], config["device"]), HEADS, config["seed"])
+    reader = new_factcc(Seq2Seq.load(inputs["base"], config["device"]), config["seed"])
     documents = list(read_rows(inputs["claims"]))
     train_factcc(reader, documents, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     reader.save(out / "model")

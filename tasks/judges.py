@@ -89,6 +89,8 @@ def train_judge(context: Context, profile: Profile, data: Data, base: Done, mode
     """Train a model that judges, from the base or the model that it starts from, and give it the alias of its role."""
     step, settings, rows, example, outputs = _training(profile, model)
     config = {"training": settings.__dict__, "seed": SEEDS[role] + profile.seed}
+    if model != "factcc":
+        config["short_passages"] = profile.judges.short_passages
     if model == "question-answerer" and profile.judges.qags_models:
         config["unanswerable"] = profile.judges.qags_models.unanswerable
     return once(

@@ -131,6 +131,9 @@ class QagsModels(Strict):
 
 class JudgeSettings(Strict):
     qagen: TrainingSettings
+    short_passages: Annotated[int, Field(ge=0)] = 0
+    """Passages of one to three sentences that are cut from each passage which QAGen and QAGS's models learn from, at most:
+    summaries are as short, and a step on them costs less."""
     quals: QualsSettings = QualsSettings()
     qags_models: QagsModels | None = None
     """How QAGS's models are trained; without, QAGS does not judge."""

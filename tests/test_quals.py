@@ -19,6 +19,7 @@ from factloop.base import from_scratch
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.decoding import Hypothesis, score_targets
 from factloop.judges.factcc import factcc, new_factcc
+from factloop.judges.passages import with_short
 from factloop.judges.qagen import answer_chances
 from factloop.judges.quals import Quals, keep_pairs, quals, quals_stream
 from factloop.judges.stream import WINDOW, stream
@@ -307,3 +308,22 @@ def test_berts_vocabulary_of_english_knows_latin_alone() -> None:
     except CheckpointMissing as error:
         pytest.skip(str(error))
     assert known_scripts(AutoTokenizer.from_pretrained(folder)) == {"LATIN"}
+
+
+def test_short_passages_hold_the_answers_of_their_questions_and_leave_the_long_ones_as_they_are() -> None:
+    text = "Mara wrote it in 1984. It sold. Jonas Falk read it in Oslo. Then he left. Nobody knew."
+    questions = [
+        {"question": "When?", "answer": "1984"},
+        {"question": "Where?", "answer": "Oslo"},
+        {"question": "Who?", "answer": "nobody"},
+    ]
+    rows = [{"id": "a", "passage": text, "questions": questions}, {"id": "b", "passage": "One sentence.", "questions": questions}]
+    many = with_short(rows * 40, 2, 0)
+    assert with_short(rows, 0, 0) == rows and many == with_short(rows * 40, 2, 0) != with_short(rows * 40, 2, 1)
+    short = [row for row in many if row not in rows]
+    assert 40 <= len(short) <= 80 and [row for row in many if row in rows] == rows * 40
+    for row in short:
+        begin = text.index(row["passage"])  # whole sentences, of one to three
+        assert row["passage"][-1] == "." and (begin == 0 or text[begin - 2 : begin] == ". ") and 1 <= row["passage"].count(".") <= 3
+        assert [item for item in questions if item["answer"] in row["passage"]] == row["questions"] != []
+    assert {"Jonas Falk read it in Oslo.", "Mara wrote it in 1984. It sold."} < {row["passage"] for row in short}

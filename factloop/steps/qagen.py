@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..corpora.rows import read_rows
+from ..judges.passages import with_short
 from ..judges.qagen import train_qagen
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
@@ -15,7 +16,7 @@ from ..training import Progress
 def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `questions`."""
     model = Seq2Seq.load(inputs["base"], config["device"])
-    passages = list(read_rows(inputs["questions"]))
+    passages = with_short(list(read_rows(inputs["questions"])), config["short_passages"], config["seed"])
     train_qagen(model, passages, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"passages": len(passages)}

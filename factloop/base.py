@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import torch
+from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModel,
@@ -139,10 +141,13 @@ def denoise(base: Seq2Seq, texts: Sequence[str], settings: TrainingSettings, see
 
 
 @contextmanager
-def _loading(checkpoint: str) -> Iterator[None]:
+def _loading(checkpoint: str, where: str, revision: str | None = None) -> Iterator[None]:
     try:
+        if not Path(where).is_dir() and not try_to_load_from_cache(where, "config.json", revision=revision):
+            # The hub's own client tries for a minute to reach what is not there.
+            httpx.head(hf_hub_url(where, "config.json", revision=revision), timeout=30)
         yield
-    except OSError as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise CheckpointMissing(
             f"checkpoint {checkpoint} cannot be loaded ({' '.join(str(error).split())[:300]}): connect this machine to the network, "
             f"or set base.start.checkpoint to a folder that holds it"
@@ -161,7 +166,7 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
     starts as a copy of the self-attention.
     """
     where = locate(checkpoint)
-    with _loading(checkpoint):
+    with _loading(checkpoint, where):
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         encoder = AutoModel.from_pretrained(where, use_safetensors=True, trust_remote_code=False, add_pooling_layer=False, **UNDROPPED)
     tokenizer.add_special_tokens({"additional_special_tokens": [str(token) for token in SPECIALS]})
@@ -186,7 +191,7 @@ def from_encoder(checkpoint: str, decoder_layers: int, window: Window, seed: int
 def from_checkpoint(checkpoint: str, revision: str, window: Window, seed: int) -> Seq2Seq:
     """A pretrained encoder-decoder with the special tokens added, their embeddings drawn by `seed`."""
     where = locate(checkpoint)
-    with _loading(checkpoint):
+    with _loading(checkpoint, where, revision):
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
         # Safetensors, or where there are none, as for facebook/bart-large, a file that torch reads as weights only.
         model = AutoModelForSeq2SeqLM.from_pretrained(where, revision=revision, trust_remote_code=False)

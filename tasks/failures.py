@@ -60,10 +60,11 @@ def _lost_tracking(error: BaseException | None) -> bool:
 def said(error: Exception, *own: type[Exception]) -> str | None:
     """What a person is told of an error that they can mend, `own` included; None of a defect."""
     from factloop.judges.answer_extractor import NoSpacy  # not at import: torch
+    from factloop.judges.factcc import OtherFactcc
     from factloop.training import CannotTrain, TrainingDiverged
 
     trouble = _disk_trouble(error)
-    known = isinstance(error, (*TOLD, *own, CannotTrain, TrainingDiverged, NoSpacy))
+    known = isinstance(error, (*TOLD, *own, CannotTrain, TrainingDiverged, NoSpacy, OtherFactcc))
     if not known and _lost_tracking(error):
         return away(0)
     text = str(error) if known else ""

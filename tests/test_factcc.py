@@ -20,7 +20,18 @@ from factloop.base import from_scratch
 from factloop.claims import KINDS, claim_rows, make_claims, pattern_mentions, sentences, spacy_mentions
 from factloop.claims.make import Edit, negations, noise, pronoun_swaps, same
 from factloop.corpora.rows import BadRow, read_rows, write_rows
-from factloop.judges.factcc import FactCC, _code, _pieces, _scores, factcc, longest_claim, new_factcc, train_factcc
+from factloop.judges.factcc import (
+    FactCC,
+    OtherFactcc,
+    _code,
+    _pieces,
+    _scores,
+    factcc,
+    load_factcc,
+    longest_claim,
+    new_factcc,
+    train_factcc,
+)
 from factloop.reader import Reader
 from factloop.settings import ClaimSettings, FactccSettings, Network, TrainingSettings, Window
 from factloop.steps.factcc import train
@@ -30,6 +41,7 @@ from factloop.world.errors import ERROR_TYPES
 from factloop.world.oracle import hallucinates, parse
 from factloop.world.vocabulary import make_world
 from tasks import contracts, stages
+from tasks.failures import said
 from tasks.profiles import load_profile
 from tests.test_training import Quiet, tiny
 
@@ -274,7 +286,14 @@ def test_it_learns_is_saved_and_reads_back(tmp_path: Path) -> None:
     ]
     model.save(tmp_path / "model")
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors"}
-    assert factcc(Reader.load(tmp_path / "model"), documents[:1], documents[:1], FactccSettings())[0] == found[0]
+    assert factcc(load_factcc(tmp_path / "model"), documents[:1], documents[:1], FactccSettings())[0] == found[0]
+
+
+def test_one_of_before_the_decoder_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    Reader.from_base(tiny(), {"label": 2, "source": 2, "claim": 2}, 0).save(tmp_path)
+    with pytest.raises(OtherFactcc) as error:
+        load_factcc(tmp_path)
+    assert "train_judges --profile <profile> --replace" in str(said(error.value))
 
 
 @pytest.mark.invariant

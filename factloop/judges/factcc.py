@@ -5,11 +5,11 @@ head says CORRECT (0) or INCORRECT (1), the others, as in FactCCX, where the wor
 begin and end that decide it, and where the wrong words of the sentence do. It learns from claims
 made by rules (`factloop.claims`).
 
-The published model is an encoder that reads the label off its first token. Here a sentence is wrong
-where any token of it is: the logit of INCORRECT is the log-sum-exp of what the decoder's states of
-its tokens say, beside that of CORRECT from the end. A decoder that has learned to write about a
-document knows already what it bears out; an encoder of two layers alone learned much less of it,
-and of relations, which no claim is about, by chance (docs/judges.md).
+The published model is an encoder that reads the label off its first token. Here the decoder reads
+too, as BART classifies (Lewis et al. 2020): one that has learned to write about a document knows
+already what it bears out, where an encoder of two layers learned it of relations, which no claim is
+about, by chance (docs/judges.md). A sentence is wrong where any token of it is: the logit of INCORRECT
+is the log-sum-exp of what the states of its tokens say, beside that of CORRECT from its end.
 
 A document longer than the window is read in overlapping pieces, and each sentence of the summary
 takes the piece that speaks for it most (highest probability of CORRECT): one piece that does not
@@ -115,10 +115,25 @@ def longest_claim(model: Seq2Seq) -> int:
     return model.window.source // 2 - 2
 
 
+class OtherFactcc(ValueError):
+    """A model that this code cannot read; the message says how to have one that it can."""
+
+
 def new_factcc(base: Seq2Seq, seed: int) -> Reader:
     """Heads for labels, for begin and end of what is wrong in a claim, and for where the claim's last state points in the document."""
     width = base.model.get_encoder().config.hidden_size
     return Reader.from_base(base, {"label": 2, "claim": 2, "first": width, "last": width}, seed)
+
+
+def load_factcc(folder: Path, device: str = "cpu") -> Reader:
+    """One that `save` wrote; OtherFactcc where it was before the decoder read."""
+    reader = Reader.load(folder, device)
+    if "first" not in reader.heads:
+        raise OtherFactcc(
+            "the FactCC in use was trained by an earlier Factloop, whose encoder judged alone: `python -m flows.train_judges "
+            "--profile <profile> --replace` trains judges anew (their scores do not compare with earlier ones)"
+        )
+    return reader
 
 
 def _scores(reader: Reader, inputs: Sequence[_Input]) -> tuple[Tensor, Tensor, Tensor]:

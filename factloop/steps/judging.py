@@ -12,11 +12,10 @@ from typing import Any
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..faults import kill_point
-from ..judges.factcc import FactCC, factcc_batch
+from ..judges.factcc import FactCC, factcc_batch, load_factcc
 from ..judges.qags import Qags, qags_batch
 from ..judges.quals import AGGREGATES, Quals, quals_batch
 from ..judges.stream import Pair, stream
-from ..reader import Reader
 from ..seq2seq import Seq2Seq
 from ..settings import FactccSettings, QagsSettings, QualsSettings
 from ..training import Progress
@@ -62,7 +61,7 @@ def _loaded(judge: str, inputs: dict[str, Path], config: dict[str, Any]) -> tupl
     """A judge with its models, as a function of pairs, and how many it takes at once."""
     device = config["device"]
     if judge == "factcc":
-        reader, reading = Reader.load(inputs["factcc"], device), FactccSettings(**config["factcc"])
+        reader, reading = load_factcc(inputs["factcc"], device), FactccSettings(**config["factcc"])
         return lambda part: [of_factcc(verdict) for verdict in factcc_batch(reader, part, reading)], reading.batch_size
     if judge == "qags":
         models, asking = load_models(inputs, device), QagsSettings(**config["qags"])

@@ -38,11 +38,11 @@ bench: .venv/made
 faults: .venv/made
 	@$(BIN)/python -m benchmarks.faults
 
-# The environment: exactly the versions of constraints.txt, and nothing beside this folder.
+# The environment: exactly the versions of constraints.txt, which names all, and nothing beside this folder.
 .venv/made: constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Factloop needs Python 3.11: set PYTHON=<path to it>"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --requirement constraints.txt
 	@touch $@
 
 .venv/minilm: .venv/made

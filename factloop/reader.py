@@ -69,17 +69,14 @@ class Reader:
         model = self.seq2seq
         asked = model.pad_batch([[model.start, *ids] for ids in texts])
         ends = torch.tensor([len(ids) for ids in texts], device=asked.device)
-        found: Tensor = (
-            model.model.get_decoder()
-            .base_model(
-                input_ids=asked,
-                attention_mask=(torch.arange(asked.shape[1], device=asked.device) <= ends[:, None]).long(),
-                encoder_hidden_states=states,
-                encoder_attention_mask=(source != model.pad).long(),
-                use_cache=False,
-            )
-            .last_hidden_state
-        )
+        decoder: nn.Module = model.model.get_decoder().base_model
+        found: Tensor = decoder(
+            input_ids=asked,
+            attention_mask=(torch.arange(asked.shape[1], device=asked.device) <= ends[:, None]).long(),
+            encoder_hidden_states=states,
+            encoder_attention_mask=(source != model.pad).long(),
+            use_cache=False,
+        ).last_hidden_state
         return found, found[torch.arange(len(texts), device=asked.device), ends]
 
     def pointed(self, state: Tensor, states: Tensor) -> Tensor:

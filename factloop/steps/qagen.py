@@ -13,10 +13,15 @@ from ..settings import TrainingSettings
 from ..training import Progress
 
 
+def read_passages(config: dict[str, Any], inputs: dict[str, Path]) -> list[dict[str, Any]]:
+    """Reading comprehension of the input `questions`, with short passages where the profile asks for them."""
+    return with_short(list(read_rows(inputs["questions"])), config["short_passages"], config["seed"])
+
+
 def train(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `questions`."""
     model = Seq2Seq.load(inputs["base"], config["device"])
-    passages = with_short(list(read_rows(inputs["questions"])), config["short_passages"], config["seed"])
+    passages = read_passages(config, inputs)
     train_qagen(model, passages, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"passages": len(passages)}

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..corpora.rows import read_rows
 from ..judges.answer_extractor import new_extractor, train_answer_extractor
-from ..judges.passages import with_short
 from ..judges.qags import QagsModels
 from ..judges.question_answerer import new_answerer, train_question_answerer
 from ..judges.question_generator import train_question_generator
@@ -17,16 +15,13 @@ from ..reader import Reader
 from ..seq2seq import Seq2Seq
 from ..settings import QuestionAnswererSettings, TrainingSettings
 from ..training import Progress
-
-
-def _passages(config: dict[str, Any], inputs: dict[str, Path]) -> list[dict[str, Any]]:
-    return with_short(list(read_rows(inputs["questions"])), config["short_passages"], config["seed"])
+from .qagen import read_passages
 
 
 def train_extractor(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `questions`."""
     model = new_extractor(Seq2Seq.load(inputs["base"], config["device"]), config["seed"])
-    passages = _passages(config, inputs)
+    passages = read_passages(config, inputs)
     train_answer_extractor(model, passages, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     model.save(out / "model")
     return {"passages": len(passages)}
@@ -35,7 +30,7 @@ def train_extractor(config: dict[str, Any], inputs: dict[str, Path], out: Path, 
 def train_generator(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` and `questions`."""
     model = Seq2Seq.load(inputs["base"], config["device"])
-    passages = _passages(config, inputs)
+    passages = read_passages(config, inputs)
     train_question_generator(model, passages, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     model.save(out / "model")
     asked = [item["question"] for row in passages for item in row["questions"]]
@@ -45,7 +40,7 @@ def train_generator(config: dict[str, Any], inputs: dict[str, Path], out: Path, 
 def train_answerer(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs `base` (it may be a trained question generator, from which an answerer learns sooner) and `questions`."""
     model = new_answerer(Seq2Seq.load(inputs["base"], config["device"]), config["seed"])
-    passages = _passages(config, inputs)
+    passages = read_passages(config, inputs)
     settings = QuestionAnswererSettings(TrainingSettings(**config["training"]), config["unanswerable"])
     train_question_answerer(model, passages, settings, config["seed"], checkpoints, progress)
     model.save(out / "model")

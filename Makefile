@@ -16,9 +16,9 @@ endif
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
 	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
 
-# Two workers of one thread each: models as small as those of the tests gain nothing from a second.
+# Three workers of one thread each, on two cores: models as small as those of the tests gain nothing from a second, and tests often wait.
 test: .venv/made lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/made
 	$(BIN)/ruff check .

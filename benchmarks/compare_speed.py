@@ -4,7 +4,8 @@
     python -m benchmarks.compare_speed --parents 10
 
 Fills a store of its own, through MLflow's API, with retrains, their children and two evaluations of 300
-examples; a new process compares the two, by run id and by model version. Written to `benchmarks/results/compare_speed.json`.
+examples; a new process compares the two, by run id and by model version, and an MLflow server is asked what its pages ask for
+to list runs. Written to `benchmarks/results/compare_speed.json`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 from mlflow.entities import Metric, Param
@@ -25,10 +27,11 @@ from mlflow.tracking import MlflowClient
 from benchmarks.run import ROOT, processor
 from tests import made
 from tests.conftest import Clone
+from tests.tracking_server import serve
 
 CHILDREN = ("base", "qagen-gate", "table-qa", "evaluate-table-qa", "summarizer-contrastive", "evaluate-summarizer-contrastive")
 EXAMPLES = 300
-MOST = 10.0  # seconds
+MOST, MOST_LISTED = 10.0, 3.0  # seconds
 
 
 def fill(client: MlflowClient, experiment: str, scratch: Path, parents: int) -> None:
@@ -62,6 +65,20 @@ def timed(clone: Clone, *names: str) -> float:
     return round(time.perf_counter() - started, 2)
 
 
+def seconds_listed(port: int, experiment: str, asked: str) -> float:
+    """Until a server has answered what MLflow's page of an experiment asks: its newest 100 runs, with all that they hold."""
+    body = {"experiment_ids": [experiment], "filter": asked, "max_results": 100, "order_by": ["attributes.start_time DESC"]}
+    request = Request(
+        f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    started = time.perf_counter()
+    with urlopen(request, timeout=60) as reply:
+        found = json.load(reply)["runs"]
+    if len(found) != 100:
+        raise SystemExit(f"{len(found)} runs listed, not 100")
+    return round(time.perf_counter() - started, 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parents", type=int, default=200, help="retrains in the store")
@@ -79,7 +96,6 @@ def main() -> None:
         ]
         ids = [made.evaluation(client, experiment, made_at, rows(place), model=model) for place, model in enumerate(found)]
         fill(client, experiment, made_at, options.parents)  # later, so that a version's evaluation is the last one looked at
-        started = time.perf_counter()
         listed = len(client.search_runs([experiment], "tags.step = 'retrain'", max_results=1000))
         result: dict[str, Any] = {
             "command": f"python -m benchmarks.compare_speed --parents {options.parents}",
@@ -87,17 +103,20 @@ def main() -> None:
             "machine": f"{os.cpu_count()} cores, {processor()}",
             "runs": {"parents": listed, "children": options.parents * len(CHILDREN)},
             "examples": EXAMPLES,
-            "seconds": {"search_runs of all parents": round(time.perf_counter() - started, 2)},
         }
-        result["seconds"] |= {
+        with serve(state / "mlflow.db") as port:
+            pages = {"the UI's list of runs": "", "of retrains alone": "tags.step = 'retrain'"}
+            result["seconds of a list"] = {name: seconds_listed(port, experiment, asked) for name, asked in pages.items()}
+        result["seconds"] = {
             "compare two runs": timed(clone, *ids),
             "the same again": timed(clone, *ids),
             "compare two versions": timed(clone, *(f"smoke-summarizer/{number}" for number in versions)),
         }
-    slowest = max(result["seconds"].values())
+    slowest, listing = max(result["seconds"].values()), max(result["seconds of a list"].values())
     (ROOT / "benchmarks" / "results" / "compare_speed.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
-    print(f"slowest {slowest} s, {'within' if slowest <= MOST else 'OVER'} {MOST:.0f} s")
+    for what, found, most in (("comparison", slowest, MOST), ("list", listing, MOST_LISTED)):
+        print(f"slowest {what} {found} s, {'within' if found <= most else 'OVER'} {most:.0f} s")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tasks.calibrate import gists
 from tasks.champions import evaluated_champion
 from tasks.console import Steps, metric_table, say
 from tasks.console import console as terminal
+from tasks.costs import costs, per_point
 from tasks.data import Data, describe, reproduce
 from tasks.evidence import trace_examples
 from tasks.failures import told
@@ -56,6 +57,7 @@ def retrain(profile: Profile) -> Story:
                 ("summarizer", summaries["contrastive"][0], summaries["contrastive"][1]),
             )
         ]
+        spent = costs(context.experiment, context.parent, profile.prices)
         story = Story(
             profile=profile,
             parent=context.parent,
@@ -73,6 +75,7 @@ def retrain(profile: Profile) -> Story:
             },
             gates=gates,
             gists=gists(profile, judges["gate"]),
+            costs=spent | per_point(spent, profile, {gated.model: gated.differences for gated in gates}),
         )
         story.report = write_report(context, story)
     return story
@@ -135,6 +138,7 @@ def show(story: Story) -> None:
     trained = [step for step in story.steps if not step.reused]
     if not trained:
         say(f"nothing changed: all {len(story.steps)} steps were taken from earlier runs")
+    say("[bold]cost[/bold]  " + (", ".join(f"{value:.3g} {name.replace('_', ' ')}" for name, value in story.costs.items()) or "nothing"))
     for gated in story.gates:
         say(f"[bold]gate {gated.model} version {gated.version}: {gated.outcome}[/bold] ({gated.reason})")
     say(f"report  {story.report}")

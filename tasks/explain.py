@@ -23,6 +23,7 @@ from .memo import Context, Done, find_done, lease, newest_of
 from .origin import fetched
 from .parent import STEPS
 from .profiles import Profile
+from .tracking import children
 from .verdicts import Step, differences
 
 UNMADE = "made anew: "  # stands for the digest of what is not there yet
@@ -47,8 +48,7 @@ def past_of(client: MlflowClient, run: Run) -> list[Past]:
         ids = dict.fromkeys(step["run_id"] for step in json.loads(text)["steps"])
         found = [client.get_run(run_id) for run_id in ids]
     else:
-        asked = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-        found = list(client.search_runs([run.info.experiment_id], asked, order_by=["attributes.start_time ASC"], max_results=1000))
+        found = children(client, run.info.experiment_id, run.info.run_id)
     return [_past(step, run.info.run_id) for step in found]
 
 

@@ -25,6 +25,7 @@ from prefect.exceptions import TerminationSignal
 import mlflow
 from factloop.faults import kill_point
 
+from .costs import Meter
 from .environment import STATE
 from .isolated import load, run_isolated
 from .keys import digest, file_digest, folder_digests, run_key
@@ -211,17 +212,24 @@ def once(
         out.mkdir(parents=True)
         settings = {**config, "device": context.device}
         progress = RunProgress(name, client, run_id, work / SPOOL)
+        meter = Meter(work / "spent.json", context.device, context.isolation.processes if context.isolation else 1)
         started = time.perf_counter()
         try:
-            if context.isolation:
-                metrics = run_isolated(step, name, run_id, context.threads, settings, paths, work, context.isolation)
-            else:
-                run_step = load(step, context.threads)
-                metrics = run_step(config=settings, inputs=paths, out=out, checkpoints=work / "checkpoints", progress=progress)
+            with meter:
+                if context.isolation:
+                    metrics = run_isolated(step, name, run_id, context.threads, settings, paths, work, context.isolation)
+                else:
+                    run_step = load(step, context.threads)
+                    metrics = run_step(config=settings, inputs=paths, out=out, checkpoints=work / "checkpoints", progress=progress)
             kill_point("step:ended", name)
             seconds, flat = time.perf_counter() - started, flat_metrics(metrics)
             data = {label: value for label, value in inputs.items() if not isinstance(value, Done)}
-            tags = {"seconds": f"{seconds:.1f}", "why": why, "hardware": json.dumps(hardware(context.device))}
+            tags = {
+                "seconds": f"{seconds:.1f}",
+                "why": why,
+                "hardware": json.dumps(hardware(context.device)),
+                "spent": json.dumps(meter.spent),
+            }
             wait(name)
             progress.send()  # what is kept since the server was away
             path, made, version = record(client, context, name, run, flat, out, served, data, tags)

@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 import mlflow
 from factloop.faults import kill_point
 
+from .costs import costs, log_costs
 from .data import Data
 from .environment import ROOT, STATE
 from .keys import code_digest, digest, flatten, library_versions
@@ -166,5 +167,6 @@ def parent_run(profile: Profile, data: Data, verb: str, **asked: Any) -> Iterato
     except BaseException as error:
         end(MlflowClient(), context.parent, "FAILED" if isinstance(error, Exception) else "KILLED", error)
         raise
+    log_costs(context.parent, costs(context.experiment, context.parent, profile.prices))
     kill_point("parent:ending")
     MlflowClient().set_terminated(context.parent, "FINISHED")

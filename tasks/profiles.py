@@ -203,12 +203,21 @@ class Isolation(Strict):
     """That share each training, one for each GPU; `parts` of its settings must be a multiple."""
 
 
+class Prices(Strict):
+    """What things cost, in any one currency: runs then tell what they cost."""
+
+    core_hour: Annotated[float, Field(ge=0)] | None = None
+    gpu_hour: Annotated[float, Field(ge=0)] | None = None
+    kilowatt_hour: Annotated[float, Field(ge=0)] | None = None
+
+
 class Profile(Strict):
     name: str
     seed: int
     device: str = "cpu"
     threads: Count = 2
     isolation: Isolation | None = None
+    prices: Prices = Prices()
     test_examples: Count
     data: DataSettings
     base: BaseSettings

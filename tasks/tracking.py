@@ -80,6 +80,12 @@ def begin(client: MlflowClient, earlier: Run | None, experiment: str, name: str,
     return run
 
 
+def children(client: MlflowClient, experiment: str, parent: str) -> list[Run]:
+    """The runs under a parent run in the order in which they were begun, unfinished ones too."""
+    asked = f"tags.`mlflow.parentRunId` = '{parent}'"
+    return list(client.search_runs([experiment], asked, order_by=["attributes.start_time ASC"], max_results=1000))
+
+
 @contextmanager
 def deleting() -> Iterator[None]:
     """A deletion whose response was lost is sent again: that there is nothing left to delete is no error."""

@@ -84,7 +84,7 @@ def judge(recorded: Sequence[Step], rerun: Sequence[Step], tolerance: float = TO
 
 
 def _judge(name: str, one: Step | None, other: Step | None, tolerance: float, makers: Mapping[str, str]) -> Judged:
-    sides = [measured(step) if step else {} for step in (one, other)]
+    sides = [timeless(step.metrics) if step else {} for step in (one, other)]
     metrics = [
         Measured(metric, sides[0].get(metric), sides[1].get(metric), verdict_of(sides[0].get(metric), sides[1].get(metric), tolerance))
         for metric in sorted({*sides[0], *sides[1]})
@@ -94,9 +94,9 @@ def _judge(name: str, one: Step | None, other: Step | None, tolerance: float, ma
     return Judged(name, metrics, one.made == other.made, differences(one, other, makers))
 
 
-def measured(step: Step) -> dict[str, float]:
-    """Its metrics but those of time and cost."""
-    return {name: value for name, value in step.metrics.items() if not any(part in name for part in TIMES)}
+def timeless(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that are not of time and cost."""
+    return {name: value for name, value in metrics.items() if not any(part in name for part in TIMES)}
 
 
 def differences(one: Step, other: Step, makers: Mapping[str, str] | None = None) -> dict[str, list[str]]:

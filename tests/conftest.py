@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tasks.verdicts import timeless
 from tests.soundness import Killed, outcome
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,7 +140,7 @@ print(json.dumps([[r.info.status, dict(r.data.tags), dict(r.data.metrics)] for r
             tags["step"]: {
                 "key": tags["run_key"],
                 "digest": tags.get("digest"),
-                "metrics": {name: value for name, value in metrics.items() if "per_second" not in name},
+                "metrics": timeless(metrics),
             }
             for _, tags, metrics in found
         }
@@ -222,8 +223,7 @@ class Store:
                 run.data.params,
                 {
                     name: (value, len(self.client.get_metric_history(run.info.run_id, name)))
-                    for name, value in run.data.metrics.items()
-                    if "per_second" not in name
+                    for name, value in timeless(run.data.metrics).items()
                 },
                 sorted(self.files(run.info.run_id)),
                 len(self.client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id, include_spans=False)),

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from factloop.training.checkpoints import is_complete
 from tasks.keys import digest, folder_digests
+from tasks.verdicts import timeless
 
 
 class Killed(BaseException):
@@ -95,7 +96,7 @@ def outcome(folder: Path, profile: str) -> dict[str, Any]:
         if run.info.run_id in corrupt:
             continue
         tags = run.data.tags
-        metrics = {name: value for name, value in run.data.metrics.items() if "per_second" not in name}
+        metrics = timeless(run.data.metrics)
         logged = sorted(item.path for item in client.list_artifacts(run.info.run_id, "origin"))
         steps[tags["step"]] = {
             "status": run.info.status,

@@ -84,7 +84,7 @@ def _curves(steps: list[Done]) -> str:
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=6)
-    figure.tight_layout()
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.3 / len(axes), top=1 - 0.25 / len(axes), hspace=0.4, wspace=0.15)
     return image(figure)
 
 

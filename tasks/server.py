@@ -22,6 +22,8 @@ from .environment import STATE
 HOST = "127.0.0.1"
 UI = STATE / "prefect-ui.url"  # by `make ui` while it runs: the API that it serves
 LOCK = STATE / "prefect-server.lock"  # held by a run while it serves this clone's Prefect itself
+# Pages, which nobody can look at, and blocks, for which it would import all collections that there are.
+UNUSED = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
 PATIENCE = 120.0  # seconds a slow laptop may take
 
 
@@ -83,8 +85,9 @@ def _own() -> Iterator[str]:
         url = f"http://{HOST}:{listening.getsockname()[1]}/api"
         handle = listening.fileno()
         server = subprocess.Popen(
-            [sys.executable, "-m", "tasks.server", str(handle)], pass_fds=[handle], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
-        )
+            [sys.executable, "-m", "tasks.server", str(handle)], pass_fds=[handle], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            env=os.environ | UNUSED,
+        )  # fmt: skip
     try:
         started = time.monotonic()
         while not answers(url):

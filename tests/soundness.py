@@ -52,7 +52,7 @@ def flaws(folder: Path, profile: str, data: dict[str, str]) -> Iterator[str]:
     lock = state / "dvc.lock.before"
     if not lock.exists():
         lock = folder / "dvc.lock"
-    if "stages" not in yaml.safe_load(lock.read_text()):
+    if "stages" not in yaml.load(lock.read_text(), yaml.CSafeLoader):
         yield f"{lock} is partial, and nothing says so"
     for checkpoint in state.glob("work/*/checkpoints/step-*"):
         if not is_complete(checkpoint):

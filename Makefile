@@ -16,9 +16,9 @@ endif
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)
 	@$(BIN)/python -m flows.retrain --profile $(PROFILE) $(foreach item,$(SET),--set $(item))
 
-# Three workers of one thread each, on two cores: models as small as those of the tests gain nothing from a second, and tests often wait.
+# Two workers of one thread each: models as small as those of the tests gain nothing from a second.
 test: .venv/made lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/made
 	$(BIN)/ruff check .
@@ -38,11 +38,12 @@ bench: .venv/made
 faults: .venv/made
 	@$(BIN)/python -m benchmarks.faults
 
-# The environment: exactly the versions of constraints.txt, which names all, and nothing beside this folder.
+# The environment: exactly the versions of constraints.txt, which names all, and nothing beside this folder. By two pips side by
+# side, for unpacking takes most of the time.
 .venv/made: constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Factloop needs Python 3.11: set PYTHON=<path to it>"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --requirement constraints.txt
+	grep == constraints.txt | xargs -P 2 -n 64 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 	@touch $@
 
 .venv/minilm: .venv/made

@@ -98,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ProfileError(f"--seeds {' '.join(map(str, options.seeds))}: each once, none below 0")
         profile, grid = load_profile(options.profile, options.set), load_grid(options.grid)
         arms = arm_profiles(profile, options.set, grid)
-        java.check()
+        if profile.meteor:
+            java.check()
         with lease(f"ablate-{profile.name}"), prefect_api():
             found = ablate(profile, grid, arms, options.seeds)
             show(grid, options.seeds, *found)

@@ -153,7 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
     with told("retrain"):
         profile = load_profile(options.profile, options.set)
         check_gates(profile)
-        java.check()
+        if profile.meteor:
+            java.check()
         with lease(f"retrain-{profile.name}"), prefect_api():
             show(retrain(profile))
     return 0

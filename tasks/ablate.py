@@ -66,7 +66,7 @@ def evaluate_arm(context: Context, profile: Profile, arm: str, seed: int, data: 
         context, f"evaluate-{arm}-seed-{seed}", "factloop.steps.summaries:evaluate",
         config={
             **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
-            "examples": profile.test_examples, "seed": seed, **shown,
+            "examples": profile.test_examples, "meteor": profile.meteor, "seed": seed, **shown,
         },
         inputs={**judges, "model": inside, "summaries": data["summaries.test"]},
     )  # fmt: skip

@@ -126,7 +126,7 @@ def per_point(spent: Mapping[str, float], profile: Profile, differences: Mapping
     found: dict[str, float] = {}
     for model, by_metric in differences.items():
         metric = limits(profile, model)["improve"]
-        gained = by_metric[metric].value * (1 if metric in LIKENESS else 100) if by_metric else 0.0
+        gained = by_metric[metric].value * (1 if metric in LIKENESS else 100) if metric in by_metric else 0.0
         if gained > 0:
             found |= {f"{name}_per_point/{model}": value / gained for name, value in spent.items()}
     return found

@@ -46,10 +46,11 @@ class GateError(ProfileError):
 
 def compared(profile: Profile, model: str) -> tuple[str, ...]:
     """The metrics of a gated model that two versions are compared by, on a profile."""
+    likeness = tuple(name for name in LIKENESS if name != "meteor" or profile.meteor)
     if model == "table-qa":
-        return LIKENESS
+        return likeness
     judged = (*QUALS, *(["qags"] if profile.judges.qags_models else []), *(["factcc"] if profile.judges.factcc_model else []))
-    return (*LIKENESS, *judged, *(KNOWN_TRUTH if isinstance(profile.data.source, WorldData) else ()))
+    return (*likeness, *judged, *(KNOWN_TRUTH if isinstance(profile.data.source, WorldData) else ()))
 
 
 def limits(profile: Profile, model: str, path: Path = GATES) -> dict[str, Any]:

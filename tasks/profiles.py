@@ -219,6 +219,8 @@ class Profile(Strict):
     isolation: Isolation | None = None
     prices: Prices = Prices()
     test_examples: Count
+    meteor: bool = True
+    """Of what summarisers and table answerers write. Its Java takes ten seconds of a core to start, and a gigabyte."""
     data: DataSettings
     base: BaseSettings
     judges: JudgeSettings

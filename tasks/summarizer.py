@@ -103,7 +103,7 @@ def evaluate(context: Context, profile: Profile, data: Data, model: Done, judges
         context, f"evaluate-{model.name}", "factloop.steps.summaries:evaluate",
         config={
             **judge_settings(profile), "decoding": profile.summarizer.decoding.__dict__,
-            "examples": profile.test_examples, "seed": profile.seed,
+            "examples": profile.test_examples, "meteor": profile.meteor, "seed": profile.seed,
         },
         inputs={**judges, "model": model, "summaries": data["summaries.test"]},
     )  # fmt: skip

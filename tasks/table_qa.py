@@ -77,6 +77,6 @@ def fine_tune(context: Context, profile: Profile, data: Data, start: dict[str, D
 def evaluate(context: Context, profile: Profile, data: Data, model: Done) -> Done:
     return once(
         context, f"evaluate-{model.name}", "factloop.steps.tables:evaluate",
-        config={"examples": profile.test_examples, "seed": profile.seed},
+        config={"examples": profile.test_examples, "meteor": profile.meteor, "seed": profile.seed},
         inputs={"model": model, "questions": data["table_questions.test"]},
     )  # fmt: skip

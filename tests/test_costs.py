@@ -116,4 +116,4 @@ def test_a_point_is_of_the_metric_that_the_gate_asks_to_improve() -> None:
         "core_hours_per_point/summarizer": 3.0, "money_per_point/summarizer": 1.5,
         "core_hours_per_point/table-qa": 2.0, "money_per_point/table-qa": 1.0,
     }  # fmt: skip
-    assert per_point({"core_hours": 6.0}, profile, {"summarizer": {"quals": by(-0.1)}, "table-qa": {}}) == {}
+    assert per_point({"core_hours": 6.0}, profile, {"summarizer": {"quals": by(-0.1)}, "table-qa": {"rougeL": by(2.0)}}) == {}

@@ -86,7 +86,7 @@ def test_nothing_changed_trains_nothing_and_a_comment_changes_nothing(smoke: SMO
     assert again.returncode == 0, again.stderr[-3000:]
     assert "nothing changed: all" in again.stdout and "first time" not in again.stdout
     assert clone.finished("smoke") == before
-    table = first.stdout[first.stdout.index("Summaries, measured") : first.stdout.index("gate table-qa")]
+    table = first.stdout[first.stdout.index("Summaries, measured") : first.stdout.index("\ncost  ")]
     assert table in again.stdout
 
 
@@ -167,7 +167,7 @@ def test_a_java_that_does_not_start_is_told_before_anything_is_made(clone: Clone
     stub.mkdir(parents=True)
     (stub / "__init__.py").write_text('JAVA = "/nowhere/java"\n')
     for verb in ("retrain", "ablate"):
-        result = clone.run("-m", f"flows.{verb}", "--profile", "fault", PYTHONPATH=str(tmp_path / "stub"))
+        result = clone.run("-m", f"flows.{verb}", "--profile", "fault", "--set", "meteor=true", PYTHONPATH=str(tmp_path / "stub"))
         assert result.returncode == 2 and "/nowhere/java" in result.stderr and "pip install" in result.stderr
     assert not (clone.folder / "data" / "fault").exists() and not (clone.folder / ".factloop" / "mlflow.db").exists()
 

@@ -66,6 +66,35 @@ def test_a_deployed_retrain_runs_on_the_worker_and_says_what_is_wrong(worker: Cl
         state(worker, prefect_server, "os", "--profile", "fault")
 
 
+def test_new_data_asks_for_the_nightly_run_at_once(worker: Clone, prefect_server: str) -> None:
+    """By the command that docs/workers.md gives; the pool is paused, so that nothing is trained."""
+    code = """
+import flows, json, subprocess, sys, time
+from pathlib import Path
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import FlowRunFilter
+with get_client(sync_client=True) as client:
+    nightly = client.read_deployment_by_name("verb/nightly").id
+    asked = FlowRunFilter(deployment_id={"any_": [nightly]}, state={"type": {"any_": ["SCHEDULED", "PENDING"]}})
+    runs = lambda: [run for run in client.read_flow_runs(flow_run_filter=asked) if not run.auto_scheduled]
+    before = len(runs())
+    client.update_work_pool("gpu", WorkPoolUpdate(is_paused=True))
+    prefect = str(Path(sys.executable).parent / "prefect")
+    subprocess.run([prefect, "event", "emit", "factloop.data.new", "--resource-id", "factloop.data"], check=True, capture_output=True)
+    until = time.monotonic() + 60
+    while not (found := runs()) and time.monotonic() < until:
+        time.sleep(0.5)
+    for run in found:
+        client.delete_flow_run(run.id)
+    client.update_work_pool("gpu", WorkPoolUpdate(is_paused=False))
+    print(json.dumps([before, [[run.parameters, run.created_by.type] for run in found]]))"""
+    result = worker.run("-c", code, PREFECT_API_URL=prefect_server)
+    assert result.returncode == 0, result.stderr[-2000:]
+    made = [{"verb": "retrain", "arguments": ["--profile", "world"]}, "AUTOMATION"]
+    assert json.loads(result.stdout.strip().splitlines()[-1]) == [0, [made]]
+
+
 def test_a_stuck_run_is_looked_for_and_a_slot_is_held(worker: Clone, prefect_server: str) -> None:
     code = """
 import flows, json, socket, time

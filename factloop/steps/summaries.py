@@ -103,20 +103,21 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             [{"sentence": item.sentence, "verdict": item.verdict} for item in judge(text, known)]
             for text, known in zip(outputs, facts, strict=True)
         ]
-    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs)
+    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs) if config["meteor"] else None
     write_rows(
         out / "examples.jsonl",
         (
             {"id": row["id"], "document": row["document"], "reference": row["summary"], "output": outputs[i]}
             | {"scores": {name: values[i] for name, values in scores.items()}, "bleu_statistics": counts[i].tolist()}
-            | {"meteor_statistics": matches[i].tolist()}
+            | ({} if matches is None else {"meteor_statistics": matches[i].tolist()})
             | {"statuses": verdicts[i]["statuses"], "evidence": verdicts[i]["evidence"], "statements": statements[i]}
             | {"marked": marked_words(row["document"], outputs[i], doubted(verdicts[i]))}
             | ({"source": row["source"]} if "source" in row else {})
             for i, row in enumerate(rows)
         ),
     )
-    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor)), "examples": len(rows)}
+    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "examples": len(rows)}
+    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, meteor))}
     metrics |= status_shares(verdict["statuses"] for verdict in verdicts)
     for name, values in scores.items():
         if any(value is not None for value in values):

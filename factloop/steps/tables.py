@@ -130,13 +130,14 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     outputs = model.answer(questions, "long")
     references = [row["answer"] for row in questions]
     scores: dict[str, Any] = rouge(references, outputs)
-    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs)
+    counts, matches = bleu_statistics(references, outputs), meteor_statistics(references, outputs) if config["meteor"] else None
     write_rows(
         out / "examples.jsonl",
         (
             {"id": row["id"], "question": row["question"], "table": {name: row[name] for name in ("title", "header", "rows")}}
             | {"reference": row["answer"], "output": output, "scores": {name: values[i] for name, values in scores.items()}}
-            | {"bleu_statistics": counts[i].tolist(), "meteor_statistics": matches[i].tolist()}
+            | {"bleu_statistics": counts[i].tolist()}
+            | ({} if matches is None else {"meteor_statistics": matches[i].tolist()})
             | ({"source": row["source"]} if "source" in row else {})
             for i, (row, output) in enumerate(zip(questions, outputs, strict=True))
         ),
@@ -144,7 +145,8 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     lowered = bleu_statistics([text.lower() for text in references], [text.lower() for text in outputs])
     metrics = {name: asdict(interval(values)) for name, values in scores.items()}
     metrics["bleu_lowercase"] = asdict(interval(lowered, bleu))
-    metrics |= {"bleu": asdict(interval(counts, bleu)), "meteor": asdict(interval(matches, meteor))}
+    metrics["bleu"] = asdict(interval(counts, bleu))
+    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, meteor))}
     judged = asked_without(questions)
     if judged:
         held = [one.held for one in answer_questions(model, [row for row, _ in judged])]

@@ -95,7 +95,7 @@ def main() -> None:
             client.get_run(str(client.get_model_version("smoke-summarizer", number).run_id)).data.tags["digest"] for number in versions
         ]
         ids = [made.evaluation(client, experiment, made_at, rows(place), model=model) for place, model in enumerate(found)]
-        fill(client, experiment, made_at, options.parents)  # later, so that a version's evaluation is the last one looked at
+        fill(client, experiment, made_at, options.parents)
         listed = len(client.search_runs([experiment], "tags.step = 'retrain'", max_results=1000))
         result: dict[str, Any] = {
             "command": f"python -m benchmarks.compare_speed --parents {options.parents}",

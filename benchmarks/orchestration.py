@@ -37,7 +37,8 @@ experiment = client.get_experiment_by_name("factloop-{profile}").experiment_id
 run, = client.search_runs([experiment], "tags.step = 'retrain'")
 steps = json.loads(Path(client.download_artifacts(run.info.run_id, "steps.json")).read_text())["steps"]
 paths = {{step["digest"]: step["path"] for step in steps}}
-paths |= {{file_digest(path): str(path.resolve()) for path in Path("data/{profile}").rglob("*.jsonl")}}
+files = [path for folder in ["data/{profile}", *paths.values()] for path in Path(folder).rglob("*.jsonl")]
+paths |= {{file_digest(path): str(path.resolve()) for path in files}}
 found = []
 for step in steps:
     key = json.loads(Path(client.download_artifacts(step["run_id"], "key.json")).read_text())

@@ -18,13 +18,12 @@ import mlflow
 from factloop.corpora.rows import Row, read_rows
 
 from .keys import digest
-from .memo import recall_run
+from .memo import OF_MODEL, recall_run
 from .serving import aliased
 
 HEADLINES = (r"evaluate-summarizer-contrastive(-round-\d+)?", "evaluate-table-qa")  # of a retrain: what its gate decides on
 JUDGES = ("quals", "qags", "factcc")  # settings in an evaluation's config
 VERSION = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-NEWEST = 200  # evaluations of a step that are looked through for one of a model
 
 
 class Refused(ValueError):
@@ -125,12 +124,9 @@ def _of_version(client: MlflowClient, name: str, registered: str, alias: str | N
         raise Refused(f"{name}: there is no such model version")
     made = client.get_run(str(version.run_id))
     step = made.data.tags.get("step")
-    runs = client.search_runs(
-        [made.info.experiment_id], f"tags.step = 'evaluate-{step}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"], max_results=NEWEST,
-    )  # fmt: skip
-    whole = (_evaluation(name, run) for run in runs if "corrupt" not in run.data.tags)
-    found = [one for one in whole if one and one.key["inputs"].get("model") == made.data.tags.get("digest")]
+    asked = f"tags.step = 'evaluate-{step}' and tags.{OF_MODEL} = '{made.data.tags.get('digest')}' and attributes.status = 'FINISHED'"
+    runs = client.search_runs([made.info.experiment_id], asked, order_by=["attributes.start_time DESC"])
+    found = [one for run in runs if "corrupt" not in run.data.tags and (one := _evaluation(name, run))]
     if not found:
         raise Refused(f"{name}: no finished evaluation of version {version.version}; a retrain evaluates its own models and the champion")
     yield from found

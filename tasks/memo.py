@@ -36,6 +36,8 @@ from .record import Damaged, artifact_folder, describe, flat_metrics, record
 from .serving import Served
 from .tracking import begin, end, wait
 
+OF_MODEL = "of_model"  # tag of a run that takes a model: its digest, to find a model's evaluations by
+
 
 @dataclass(frozen=True)
 class Context:
@@ -249,6 +251,7 @@ def once(
 def _tags(context: Context, name: str, parts: Mapping[str, Any]) -> dict[str, str]:
     """Those that the run of a step is begun with."""
     tags = context.tags | ({"mlflow.parentRunId": context.parent} if context.parent else {})
+    tags |= {OF_MODEL: parts["inputs"]["model"]} if "model" in parts["inputs"] else {}
     return tags | {
         "step": name,
         "run_key": parts["key"],

@@ -53,7 +53,7 @@ def evaluation(
     model: str = "m", settings: dict[str, Any] | None = None, **tags: str,
 ) -> str:  # fmt: skip
     """A finished evaluation of these rows; returns its run id."""
-    told = {"judge_keys": "qagen-training:aaa qagen-gate:bbb"} | tags
+    told = {"judge_keys": "qagen-training:aaa qagen-gate:bbb", "of_model": model} | tags
     run_id = finished_run(client, experiment, scratch, step, {"examples.jsonl": rows}, **told)
     key = {
         "step": "evaluate",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,8 +43,11 @@ class Counted:
         self.last = self.read()
 
     def more(self) -> float:
-        """How much it grew since the last call."""
-        now = self.read()
+        """How much it grew since the last call that could read it."""
+        try:
+            now = self.read()
+        except Exception:  # of a file or a driver: no reason to lose a training
+            return 0.0
         grown, self.last = (now - self.last) % self.wraps, now
         return grown
 
@@ -104,8 +108,9 @@ class Meter:
         for counted in self.counted:
             self.spent[counted.name] += counted.more()  # type: ignore[assignment]
         scratch = self.kept.with_suffix(".unfinished")
-        scratch.write_text(json.dumps(self.spent))
-        scratch.replace(self.kept)
+        with suppress(OSError):  # a full disk is told of by what must be written
+            scratch.write_text(json.dumps(self.spent))
+            scratch.replace(self.kept)
 
 
 def costs(experiment: str, parent: str, prices: Prices) -> dict[str, float]:

@@ -27,7 +27,7 @@ from factloop.faults import kill_point
 
 from .costs import Meter
 from .environment import STATE
-from .isolated import load, run_isolated
+from .isolated import load, run_isolated, trains
 from .keys import digest, file_digest, folder_digests, run_key
 from .machine import hardware
 from .profiles import Isolation
@@ -214,7 +214,7 @@ def once(
         out.mkdir(parents=True)
         settings = {**config, "device": context.device}
         progress = RunProgress(name, client, run_id, work / SPOOL)
-        meter = Meter(work / "spent.json", context.device, context.isolation.processes if context.isolation else 1)
+        meter = Meter(work / "spent.json", context.device, context.isolation.processes if context.isolation and trains(settings) else 1)
         started = time.perf_counter()
         try:
             with meter:

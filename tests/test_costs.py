@@ -77,6 +77,10 @@ def test_gpu_hours_and_energy_are_of_each_gpu_that_a_step_has(tmp_path: Path, mo
     assert meter.spent["kilowatt_hours"] == 1.5
     assert 2 * passed <= meter.spent["gpu_hours"] * 3600 < 2 * passed + 2
 
+    with Meter(tmp_path / "spent.json", "cuda:2", processes=2) as meter:
+        energy.clear()  # cannot be read any more, which ends no step
+    assert meter.spent["kilowatt_hours"] == 1.5 and meter.spent["gpu_hours"] > 0
+
     def away() -> None:
         raise NVMLError("no driver")
 

@@ -126,7 +126,7 @@ def main() -> None:
         for some in two.map(lambda clone: retrained(clone, options.profile, halves[clone]), halves):
             found |= some
     result = {
-        "command": " ".join(["python -m benchmarks.retrains", *sys.argv[1:]]),
+        "command": f"python -m benchmarks.retrains {options.profile} --seeds {options.seeds} --work FOLDER",
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=first, capture_output=True, text=True, check=True).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {processor()}; two retrains at a time, one thread each",
         "seeds": len(found),

@@ -22,7 +22,7 @@ from tasks.calibrate import gists
 from tasks.champions import evaluated_champion
 from tasks.console import Steps, metric_table, say
 from tasks.console import console as terminal
-from tasks.costs import costs, per_point
+from tasks.costs import costs, log_costs, per_point
 from tasks.data import Data, describe, reproduce
 from tasks.evidence import trace_examples
 from tasks.failures import told
@@ -58,6 +58,8 @@ def retrain(profile: Profile) -> Story:
             )
         ]
         spent = costs(context.experiment, context.parent, profile.prices)
+        gained = per_point(spent, profile, {gated.model: gated.differences for gated in gates})
+        log_costs(context.parent, gained)
         story = Story(
             profile=profile,
             parent=context.parent,
@@ -75,7 +77,7 @@ def retrain(profile: Profile) -> Story:
             },
             gates=gates,
             gists=gists(profile, judges["gate"]),
-            costs=spent | per_point(spent, profile, {gated.model: gated.differences for gated in gates}),
+            costs=spent | gained,
         )
         story.report = write_report(context, story)
     return story

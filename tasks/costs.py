@@ -82,7 +82,7 @@ class Meter:
 
     def __init__(self, kept: Path, device: str, processes: int = 1) -> None:
         self.kept = kept
-        self.spent: Counter[str] = Counter(json.loads(kept.read_text())) if kept.exists() else Counter()
+        self.spent: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
         self.counted = [Counted("core_hours", lambda: sum(os.times()[:4]) / 3600), *processor_energy()]
         if device.startswith("cuda"):
             first = int(device.partition(":")[2] or 0)
@@ -106,7 +106,7 @@ class Meter:
 
     def _look(self) -> None:
         for counted in self.counted:
-            self.spent[counted.name] += counted.more()  # type: ignore[assignment]
+            self.spent[counted.name] = self.spent.get(counted.name, 0.0) + counted.more()
         scratch = self.kept.with_suffix(".unfinished")
         with suppress(OSError):  # a full disk is told of by what must be written
             scratch.write_text(json.dumps(self.spent))

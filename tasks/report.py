@@ -18,7 +18,6 @@ from factloop.faults import kill_point
 from factloop.statistics import Difference
 
 from .console import interval_text, number, signed
-from .costs import log_costs
 from .data import Data
 from .environment import ROOT, STATE
 from .evidence import image
@@ -158,7 +157,6 @@ def write_report(context: Context, story: Story) -> Path:
         headline |= {f"{prefix}/{name}": value for name, value in done.metrics.items()}
     client.log_batch(context.parent, metrics=[Metric(name, value, 0, 0) for name, value in headline.items()])
     kill_point("report:measured")
-    log_costs(context.parent, story.costs)
     for gated in story.gates:
         client.set_tag(context.parent, f"gate.{gated.model}", f"{gated.outcome}: {gated.reason}"[:5000])
     kill_point("report:told")

@@ -57,3 +57,11 @@ def test_a_metric_that_the_profile_does_not_measure_is_refused(tmp_path: Path) -
     with pytest.raises(GateError, match="news, summarizer: metric 'hallucination_rate' is not known"):
         limits(load_profile("news"), "summarizer", path)
     assert limits(load_profile("world"), "summarizer")["improve"] == "quals"
+
+
+def test_a_profile_without_meteor_cannot_be_gated_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "gates.yaml"
+    path.write_text(GOOD.replace("improve: bleu", "improve: meteor"))
+    assert limits(load_profile("fault", ["meteor=true"]), "table-qa", path)["improve"] == "meteor"
+    with pytest.raises(GateError, match="'meteor' is not known"):
+        limits(load_profile("fault"), "table-qa", path)

@@ -3,7 +3,7 @@
     python -m benchmarks.orchestration                  # profile smoke, three times
     python -m benchmarks.orchestration --profile world --rounds 1
 
-In a clone of the last commit whose data are made and whose Prefect server is up, `flows.retrain` runs the whole chain; then a process that knows
+In a clone of the last commit whose data and MLflow database are made and whose Prefect server is up, `flows.retrain` runs the whole chain; then a process that knows
 neither calls the same functions of the library with the same settings on the same inputs, in the same order. Both are timed from the start of
 their process to its end. What the library leaves must be the same. Written to `benchmarks/results/orchestration-<profile>.json`.
 """
@@ -80,7 +80,8 @@ def once(profile: str) -> dict[str, Any]:
         timed(
             clone,
             "-c",
-            f"import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('{profile}'))",
+            "import flows\nfrom tasks.data import reproduce\nfrom tasks.parent import make_store\nfrom tasks.profiles import load_profile\n"
+            f"make_store()\nreproduce.fn(load_profile('{profile}'))",
         )
         with subprocess.Popen(
             [sys.executable, "-c", SERVER], cwd=clone, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

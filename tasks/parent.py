@@ -28,7 +28,7 @@ from .keys import code_digest, digest, flatten, library_versions
 from .machine import machine
 from .memo import Context, Done, lease
 from .profiles import Profile
-from .record import as_dataset
+from .record import log_data
 from .tracking import begin, deleting, end, wait
 
 ORIGIN = "origin"  # tag set once a parent run carries all that a rerun starts from
@@ -123,9 +123,7 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
     if ORIGIN not in run.data.tags:
         _log_origin(client, run_id, profile)
         kill_point("parent:described")
-        with mlflow.start_run(run_id=run_id):
-            for name, value in data.files.items():
-                mlflow.log_input(as_dataset(*value), context=name)
+        log_data(client, run_id, data.files)
         client.log_batch(run_id, metrics=[Metric(f"data/{name}", count, 0, 0) for name, count in data.counts.items()])
         client.set_tag(run_id, ORIGIN, "logged")
         kill_point("parent:opened")

@@ -25,6 +25,7 @@ from .tracking import here, remote
 
 SPOOL = "curve.jsonl"  # in a step's work folder
 BATCH = 1000  # metrics that MLflow takes at once
+EVERY = 1.0  # seconds between two sendings: a point a step would take as long as the steps of a tiny model
 PAUSE = 30.0  # seconds before a server that was away is tried again; longer where the try itself took long:
 SPARING = 10  # times as long as that
 
@@ -49,23 +50,22 @@ class RunProgress:
     spool: Path
     logged: dict[str, int] = field(default_factory=dict)
     """The newest step that the server has, by metric; looked up when it is first needed."""
-    next_try: float = 0.0
-    """When a server that is away is tried again; 0 while it is not away."""
+    next_send: float = 0.0
+    away: bool = False
+    """Whether the server did not answer when it was last tried."""
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self._keep(metrics, step)
         asked = time.monotonic()
-        if asked < self.next_try:
+        if asked < self.next_send:
             return
-        if self._sent():
-            if self.next_try:
-                print(f"{self.name}: the tracking server is back and has the curve", flush=True)
-            self.next_try = 0.0
-            return
-        if not self.next_try:
+        before, self.away = self.away, not self._sent()
+        if before and not self.away:
+            print(f"{self.name}: the tracking server is back and has the curve", flush=True)
+        if self.away and not before:
             print(f"{self.name}: the tracking server does not answer; training goes on, its curve is kept in {self.spool}", flush=True)
         now = time.monotonic()
-        self.next_try = now + max(PAUSE, SPARING * (now - asked))
+        self.next_send = now + (max(PAUSE, SPARING * (now - asked)) if self.away else EVERY)
 
     def _keep(self, metrics: dict[str, float], step: int) -> None:
         now = int(time.time() * 1000)

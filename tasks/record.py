@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 import mlflow
 from factloop.faults import kill_point
@@ -53,14 +54,19 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def as_dataset(path: str, found: str) -> MetaDataset:
-    """A data file as MLflow's record of an input: name, digest and where it lies in the clone."""
+def log_data(client: MlflowClient, run_id: str, files: Mapping[str, tuple[str, str]]) -> None:
+    """Data files, path and digest, as inputs of a run: name, digest and where each lies in the clone."""
+    client.log_inputs(run_id, [DatasetInput(_dataset(*file), [InputTag(MLFLOW_DATASET_CONTEXT, label)]) for label, file in files.items()])
+
+
+def _dataset(path: str, found: str) -> Dataset:
     file = Path(path)
     inside = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a local path "can be interpreted in multiple ways", twice the same
         # Its base class declares `profile` abstract, yet MetaDataset is made to be instantiated.
-        return MetaDataset(resolve_dataset_source(path), name=inside, digest=found[:36])  # type: ignore[abstract]
+        meta = MetaDataset(resolve_dataset_source(path), name=inside, digest=found[:36])  # type: ignore[abstract]
+    return Dataset(**meta.to_dict())
 
 
 def artifact_folder(run: Run, model_id: str | None) -> Path:
@@ -82,9 +88,7 @@ def record(
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(label, value, now, 0) for label, value in metrics.items()])
     kill_point("record:measured", name)
-    with mlflow.start_run(run_id=run_id, nested=True):
-        for label, value in data.items():
-            mlflow.log_input(as_dataset(*value), context=label)
+    log_data(client, run_id, data)
     made = digest(folder_digests(out / "model" if served else out))
     model_id = version = None
     if served:

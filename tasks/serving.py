@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
@@ -45,6 +45,14 @@ def _signature(served: Served) -> ModelSignature:
     return ModelSignature(Schema(columns), Schema(outputs))
 
 
+class _Unasked:
+    """The pyfunc flavor without a question to each model as it is logged: MLflow would load it for that, and only warn."""
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **given: Any) -> None:
+        mlflow.pyfunc.save_model(**given)
+
+
 def model_folder(model_id: str) -> Path:
     """Where the files of a logged model are on this machine."""
     location = f"{mlflow.get_logged_model(model_id).artifact_location}/artifacts/model"
@@ -67,7 +75,9 @@ def log_model(
         with deleting():
             client.delete_model_version(registered, version.version)
     with mlflow.start_run(run_id=run_id, nested=True):
-        info = mlflow.pyfunc.log_model(
+        info = Model.log(
+            None,
+            _Unasked,
             name=step,
             python_model=str(ROOT / "tasks" / "predict.py"),
             artifacts={"model": str(folder)},
@@ -76,6 +86,7 @@ def log_model(
             signature=_signature(served),
             input_example=pd.DataFrame([served.example]),
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS],
+            validate_serving_input=False,
         )
     kill_point("model:logged", step)
     for unfinished in client.search_logged_models([context.experiment], filter_string=f"source_run_id = '{run_id}'"):

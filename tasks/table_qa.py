@@ -8,9 +8,7 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from prefect import task
 
-from factloop.corpora.rows import read_rows
-
-from .contracts import check
+from .contracts import check_apart
 from .data import Data
 from .memo import Context, Done, once
 from .profiles import Profile
@@ -34,20 +32,23 @@ def train_question_generator(context: Context, profile: Profile, data: Data, bas
 
 @task(task_run_name="written-questions")
 def write_questions(context: Context, profile: Profile, data: Data, generator: Done, qagen: Done) -> Done:
-    """Questions for the mined sentences, under contract before anything trains on them."""
-    done = once(
+    """Questions for the mined sentences."""
+    return once(
         context, "written-questions", "factloop.steps.tables:write_questions",
         config={"seed": profile.seed, "check": profile.tables.check_questions, "answered": profile.tables.answered},
         inputs={"generator": generator, "mined": data["mined"], "qagen": qagen},
     )  # fmt: skip
-    if context.plan:
-        return done
-    path = Path(done.path) / "questions.jsonl"
+
+
+@task(task_run_name="check-written-questions")
+def check_questions(context: Context, profile: Profile, written: Done) -> None:
+    """Hold them to their contract, before anything trains on them."""
+    if context.plan or not profile.tables.check_questions:
+        return
     client = MlflowClient()
-    if profile.tables.check_questions and HELD not in client.get_run(done.run_id).data.tags:
-        check("written_questions", list(read_rows(path)), path, profile.name)
-        client.set_tag(done.run_id, HELD, "written_questions")
-    return done
+    if HELD not in client.get_run(written.run_id).data.tags:
+        check_apart("written_questions", Path(written.path) / "questions.jsonl", profile.name)
+        client.set_tag(written.run_id, HELD, "written_questions")
 
 
 @task(task_run_name="table-qa-pretraining")

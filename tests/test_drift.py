@@ -231,8 +231,7 @@ class Store:
         self.trained("summaries.train", self.training)
 
     def trained(self, part: str, path: Path) -> None:
-        with mlflow.start_run(run_id=self.parent):
-            mlflow.log_input(record.as_dataset(str(path), file_digest(path)), context=part)
+        record.log_data(self.client, self.parent, {part: (str(path), file_digest(path))})
 
     def evaluation(self, rows: list[dict[str, Any]], **more: Any) -> str:
         model = self.client.get_run(self.version.run_id).data.tags["digest"]

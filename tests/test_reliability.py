@@ -83,7 +83,7 @@ def near(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def far(tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trained]:
     """With its store behind the proxy. A server that is away is tried again at once, and waited for shortly."""
-    for name in ("PAUSE", "SPARING"):
+    for name in ("EVERY", "PAUSE", "SPARING"):
         monkeypatch.setattr(progress, name, 0)
     monkeypatch.setattr(tracking, "PATIENCE", 0.3)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

@@ -15,7 +15,7 @@ from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, repeats,
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval
-from ..tables.answer import answer_questions, asked_without, choose_threshold
+from ..tables.answer import answered, asked_without, choose_threshold
 from ..tables.linearise import entries
 from ..tables.model import Answering, TableQA, train_table_qa
 from ..tables.sentences import sentences
@@ -121,7 +121,8 @@ def fine_tune(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkp
 
 
 def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `model` and `questions`: long answers against references; how often it knows whether the table holds the answer."""
+    """Inputs `model` and `questions`: long answers against references, short ones where there are any, and how often it knows
+    whether the table holds the answer."""
     model = TableQA.load(inputs["model"], config["device"])
     questions = list(read_rows(inputs["questions"]))[: config["examples"]]
     lost = sum(bool(lost_evidence(model.fitted(row), row["rows"], row["answer"])) for row in questions)
@@ -149,6 +150,11 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     metrics |= {} if matches is None else {"meteor": asdict(interval(matches, meteor))}
     judged = asked_without(questions)
     if judged:
-        held = [one.held for one in answer_questions(model, [row for row, _ in judged])]
-        metrics["held_accuracy"] = asdict(interval([float(said == truth) for said, (_, truth) in zip(held, judged, strict=True)]))
+        _, confidences = answered(model, [row for row, _ in judged])
+        held = [float((one >= model.answering.threshold) == truth) for one, (_, truth) in zip(confidences, judged, strict=True)]
+        metrics["held_accuracy"] = asdict(interval(held))
+    exact = [row for row in questions if row.get("short_answer")]
+    if exact:
+        shorts, _ = answered(model, exact)
+        metrics["short_exact"] = asdict(interval([float(one == row["short_answer"]) for one, row in zip(shorts, exact, strict=True)]))
     return metrics | {"examples": len(questions), "evidence_lost": lost}

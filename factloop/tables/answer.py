@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..decoding import beam_search, score_targets
-from ..seq2seq import Segments
 from ..statistics.agreement import balanced_accuracy, best_threshold
 from .matching import find_cell, lowered
 from .model import Answering, TableQA
@@ -38,16 +37,17 @@ class Answer:
 
 def answer_questions(model: TableQA, questions: Sequence[dict[str, Any]]) -> list[Answer]:
     """Answers to rows with question, title, header and rows."""
-    sources = [model.fitted(row).parts for row in questions]
-    shorts, confidences = _short_answers(model, questions, sources)
-    longs = beam_search(model.long, sources, "long answers")
+    shorts, confidences = answered(model, questions)
+    longs = model.answer(questions, "long")
     return [
         Answer(long, short, confidence, confidence >= model.answering.threshold, used_cells(row, short, long))
         for row, long, short, confidence in zip(questions, longs, shorts, confidences, strict=True)
     ]
 
 
-def _short_answers(model: TableQA, questions: Sequence[dict[str, Any]], parts: Sequence[Segments]) -> tuple[list[str], list[float]]:
+def answered(model: TableQA, questions: Sequence[dict[str, Any]]) -> tuple[list[str], list[float]]:
+    """Short answers, and the confidence in each, to rows with question, title, header and rows."""
+    parts = [model.fitted(row).parts for row in questions]
     shorts = beam_search(model.short, parts, "short answers")
     sources = model.short.sources(parts)
     targets = model.short.targets([[text] for text in shorts])
@@ -103,8 +103,7 @@ def choose_threshold(model: TableQA, questions: Sequence[dict[str, Any]]) -> Ans
     asked = asked_without(questions)
     if len(asked) < 2 * FEWEST:
         return model.answering
-    rows = [row for row, _ in asked]
-    _, confidences = _short_answers(model, rows, [model.fitted(row).parts for row in rows])
+    _, confidences = answered(model, [row for row, _ in asked])
     labels = [float(truth) for _, truth in asked]
     best = best_threshold(confidences, labels)
     if balanced_accuracy(confidences, labels, best) <= 0.5:  # no better than chance

@@ -11,6 +11,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 ifdef DATA_MIRROR
 export DATA_MIRROR
 endif
+# Set in many containers. Each of a run's many processes would compile anew what it imports, which takes longer than all else it does.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: retrain test lint ui worker bench faults
 retrain: .venv/made $(if $(filter news,$(PROFILE)),.venv/minilm)

@@ -174,6 +174,13 @@ def test_how_long_is_left_is_said_once_enough_was_timed(capsys: pytest.CaptureFi
     assert told(("base", 60.0, True), ("written-questions", 90.0, False), ("summarizer-mle", 90.0, False)) == [False, False, True]
 
 
+def test_make_lets_python_keep_what_it_compiles() -> None:
+    """A container's PYTHONDONTWRITEBYTECODE would more than double what each process takes to start."""
+    command = ["make", "--eval=shown: ; @env", "shown"]
+    said = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, check=True)
+    assert "PATH=" in said.stdout and "PYTHONDONTWRITEBYTECODE" not in said.stdout
+
+
 def test_the_constraints_name_all_that_their_packages_need() -> None:
     """They are installed without a look at what else they ask for."""
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False).stdout.splitlines()

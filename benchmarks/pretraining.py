@@ -5,8 +5,8 @@
 
 In a clone of the last commit for each world, with the settings of profile `world` but for what `prepare` changes, one base is trained on by
 each of `ARMS` for the same number of steps, then fine-tuned on the same 500 questions, and measured on the same 300 of other tables. Tables,
-wordings and questions of pretraining (sentences of pages, questions written for them, the grammar's) are none of fine-tuning's. Then a few-shot curve: a
-row of a table of `TOPIC` to the sentence that states it, 50 to 500 examples, from the base and from the pretrained model.
+wordings and questions of pretraining (sentences of pages, questions written for them, the grammar's) are none of fine-tuning's. Then two few-shot
+curves of 50 to 500 examples, from the base and from the pretrained model: the same questions; and a row of a table of `TOPIC` to the sentence that states it.
 Intervals are over worlds and examples. What is done stays in `--work`, so that a run goes on where it ended.
 Written to `benchmarks/results/pretraining.json` and `pretraining.png`.
 """
@@ -44,7 +44,8 @@ ARMS = {
 UNTUNED = ("both", "long", "shuffled")  # measured before fine-tuning, too
 TOPIC, ASKED = ("Player list", "Coach list"), "What does the row say?"
 SIZES, SHOTS = (50, 100, 200, 500), 60
-METRICS = ("bleu", "meteor", "rouge1", "rouge2", "rougeL")
+METRICS = ("bleu", "meteor", "rouge1", "rouge2", "rougeL", "stated")
+MEASURED = ("bleu_lowercase", "short_exact", "held_accuracy")  # by the evaluation, beside these
 DRAWS = 2000
 DATA = "import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('world'))"
 Rows = list[dict[str, Any]]
@@ -187,6 +188,12 @@ def world_steps(world: int, clone: Path, work: Path) -> None:
         )
     for arm in ("both", "short"):
         steps.once(f"executed-{arm}", executed, {"examples": TESTED}, {"model": models[arm]} | test)
+    for size in SIZES:
+        for arm in ("nothing", "both"):
+            tuned = steps.once(f"tuned-{arm}-{size}", tables.fine_tune, tuning | {"examples": size}, {"pretrained": models[arm]} | asked)
+            steps.once(
+                f"measured-asked-{size}-{arm}", tables.evaluate, {"examples": TESTED, "meteor": True}, {"model": tuned / "model"} | test
+            )
     few = {part: work / f"few-{part}.jsonl" for part in ("train", "validation", "test")}
     for part, path in few.items():
         write_rows(path, [as_text(row) for row in read_rows(files[f"table_questions.{part}"]) if row["title"] in TOPIC])
@@ -208,19 +215,26 @@ def world_steps(world: int, clone: Path, work: Path) -> None:
             )
 
 
+def states(text: str, line: list[str]) -> bool:
+    return all(cell.lower() in text.lower() for cell in line)
+
+
 def as_text(row: dict[str, Any]) -> dict[str, Any]:
-    """The row of a question's table that answers it, to be put in words; none is asked for less."""
-    told = next(line for line in row["rows"] if all(cell.lower() in row["answer"].lower() for cell in line))
+    """The row of a question's table that answers it, to be put in words; references state all of its cells."""
+    told = next(line for line in row["rows"] if states(row["answer"], line))
     return {**row, "question": ASKED, "rows": [told], "short_answer": None}
 
 
 def statistic(metric: str) -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], float]]:
-    """What a row of an evaluation adds to a metric's sums, and the metric of such sums."""
+    """What an example adds to a metric's sums, and the metric of such sums. `stated`: in percent, whether every cell of the right row is."""
     from factloop.metrics import bleu, meteor
     from factloop.statistics.bootstrap import mean
 
     if metric in ("bleu", "meteor"):
         return lambda row: row[f"{metric}_statistics"], {"bleu": bleu, "meteor": meteor}[metric]
+    if metric == "stated":
+        told = lambda row: next(line for line in row["table"]["rows"] if states(row["reference"], line))  # noqa: E731
+        return lambda row: [100.0 * states(row["output"], told(row)), 1.0], mean
     return lambda row: [row["scores"][metric], 1.0], mean
 
 
@@ -249,11 +263,22 @@ def summary(works: dict[int, Path]) -> dict[str, Any]:
 
     def metrics(name: str) -> dict[str, list[float]]:
         found = [json.loads((work / f"measured-{name}" / "metrics.json").read_text()) for work in works.values()]
-        names = [metric for metric in (*METRICS, "bleu_lowercase", "short_exact", "held_accuracy") if metric in found[0]]
-        return {metric: [round(one[metric]["value"], 3) for one in found] for metric in names}
+        measured = {metric: [one[metric]["value"] for one in found] for metric in MEASURED if metric in found[0]}
+        for metric in METRICS:
+            of_row, of_sums = statistic(metric)
+            measured[metric] = [of_sums(np.array([of_row(row) for row in some], dtype=float).sum(0)) for some in rows(name).values()]
+        return {metric: [round(value, 3) for value in values] for metric, values in measured.items()}
 
     of_arms = {name: rows(name) for name in (*ARMS, *(f"{arm}-untuned" for arm in UNTUNED))}
-    few = {size: {arm: rows(f"few-{size}-{arm}") for arm in ("nothing", "both")} for size in SIZES}
+
+    def curve(task: str) -> dict[int, Any]:
+        found = {size: {arm: rows(f"{task}-{size}-{arm}") for arm in ("nothing", "both")} for size in SIZES}
+        return {
+            size: {arm: metrics(f"{task}-{size}-{arm}") for arm in some}
+            | {"percent higher": {metric: against(some["both"], some["nothing"], metric) for metric in METRICS}}
+            for size, some in found.items()
+        }
+
     return {
         "arms": {name: metrics(name) for name in of_arms},
         "percent higher": {
@@ -264,29 +289,26 @@ def summary(works: dict[int, Path]) -> dict[str, Any]:
             arm: [json.loads((work / f"executed-{arm}" / "metrics.json").read_text()) for work in works.values()]
             for arm in ("both", "short")
         },
-        "few-shot": {
-            size: {arm: metrics(f"few-{size}-{arm}") for arm in found}
-            | {"percent higher": {metric: against(found["both"], found["nothing"], metric) for metric in METRICS}}
-            for size, found in few.items()
-        },
+        "few-shot": {"questions": curve("asked"), "a row to its sentence": curve("few")},
     }
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """BLEU of the few-shot curve, a point for each world and a line for their mean."""
+    """The few-shot curves by BLEU, a point for each world and a line for their mean."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(5, 3.4))
-    for arm, label in (("both", "pretrained"), ("nothing", "not pretrained")):
-        curves = np.array([found["few-shot"][size][arm]["bleu"] for size in SIZES])
-        (line,) = axis.plot(SIZES, curves.mean(1), marker="o", label=label)
-        axis.plot(SIZES, curves, ".", color=line.get_color(), alpha=0.4)
-    axis.set(xscale="log", xticks=SIZES, xticklabels=SIZES, xlabel="examples", ylabel="BLEU", title="A row to its sentence, one topic")
-    axis.minorticks_off()
-    axis.legend()
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=True)
+    for axis, (task, curve) in zip(axes, found["few-shot"].items(), strict=True):
+        for arm, label in (("both", "pretrained"), ("nothing", "not pretrained")):
+            values = np.array([some[arm]["bleu"] for some in curve.values()])
+            (line,) = axis.plot(SIZES, values.mean(1), marker="o", label=label)
+            axis.plot(SIZES, values, ".", color=line.get_color(), alpha=0.4)
+        axis.set(xscale="log", xticks=SIZES, xticklabels=SIZES, xlabel="examples", ylabel="BLEU", title=task)
+        axis.minorticks_off()
+        axis.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

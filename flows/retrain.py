@@ -87,13 +87,15 @@ def table_chain(context: Context, profile: Profile, data: Data, start: Done, jud
     """Table question answering with and without pretraining, each with its evaluation."""
     generator = steps.done(table_qa.train_question_generator(context, profile, data, start))
     written = steps.done(table_qa.write_questions(context, profile, data, generator, judges["qagen"]))
-    held = table_qa.check_questions.submit(context, profile, written)  # meanwhile the model that does without them is trained
+    asked = profile.tables.check_questions and not context.plan
+    held = table_qa.check_questions.submit(profile, written) if asked else None  # meanwhile the model that does without them is trained
 
     def evaluated(model: Done) -> tuple[Done, Done]:
         return steps.done(model), steps.done(table_qa.evaluate(context, profile, data, model))
 
     plain = evaluated(table_qa.fine_tune(context, profile, data, {"base": start}, "-plain"))
-    held.result()
+    if held:
+        held.result()
     pretrained = steps.done(table_qa.pretrain(context, profile, data, start, written))
     return {"plain": plain, "pretrained": evaluated(table_qa.fine_tune(context, profile, data, {"pretrained": pretrained}))}
 

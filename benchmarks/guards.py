@@ -64,7 +64,7 @@ GUARDS = (
     Guard("earlier data kept where a stage fails", "dvc.yaml", "&kept {persist: true}", "&kept {persist: false}", "tests/test_damage.py::test_a_data_stage_that_fails_leaves_what_was_there"),
     Guard("locks of a killed dvc removed", DATA, '        (ROOT / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)\n', "", TESTS + "a_killed_dvc_leaves_no_lock_of_its_own_and_the_record_of_before"),
     Guard("never two dvc at once", DATA, 'with lease("dvc", wait=600):', "if True:", TESTS + "never_two_dvc_at_once"),
-    Guard("contract checked until it held", "tasks/table_qa.py", "HELD not in client.get_run(done.run_id).data.tags:", "not done.reused:", "tests/test_damage.py::test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again"),
+    Guard("contract checked until it held", "tasks/table_qa.py", "HELD not in client.get_run(written.run_id).data.tags:", "not written.reused:", "tests/test_damage.py::test_a_broken_contract_of_what_a_model_wrote_stays_broken_when_asked_again"),
     Guard("an unsettled move of the champion taken up", "tasks/history.py", "if last and not last.settled and", "if False and", "tests/test_promote.py::test_killed_and_asked_again_it_is_one_move"),
     Guard("moves that were never made told apart", "tasks/history.py", "        if entry.version != found:\n            continue\n", "", "tests/test_promote.py::test_a_move_that_a_kill_kept_from_being_made_is_not_gone_back_to"),
     Guard("a version put by hand is verified", "flows/promote.py", "    _usable(client, registered, wanted)\n", "", "tests/test_promote.py::test_what_cannot_become_champion_is_refused_and_nothing_moves"),

@@ -145,6 +145,9 @@ def take_all(page: Page, experiment: str, runs: list[str], report: Path) -> None
     page.take("run")
     page.go(f"{mlflow}/models")
     page.text("smoke-summarizer")
+    page.text("Try it now")  # an announcement, which comes a moment later
+    page.ask("""document.querySelector('[role="dialog"] [aria-label="Close"]').click()""")
+    page.see("""![...document.querySelectorAll('[role="dialog"]')].some(one => one.checkVisibility())""")
     page.take("registry", 420)
     page.open(report)
     page.take("report")

@@ -31,6 +31,7 @@ import yaml
 
 from benchmarks.run import ROOT, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows, write_rows
+from factloop.world.oracle import parse
 
 FINE_TUNED, TESTED = 500, 300
 ARMS = {
@@ -44,7 +45,7 @@ ARMS = {
 UNTUNED = ("both", "long", "shuffled")  # measured before fine-tuning, too
 TOPIC, ASKED = ("Player list", "Coach list"), "What does the row say?"
 SIZES, SHOTS = (50, 100, 200, 500), 60
-METRICS = ("bleu", "meteor", "rouge1", "rouge2", "rougeL", "stated")
+METRICS = ("bleu", "meteor", "rouge1", "rouge2", "rougeL", "cells", "true")
 MEASURED = ("bleu_lowercase", "short_exact", "held_accuracy")  # by the evaluation, beside these
 DRAWS = 2000
 DATA = "import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('world'))"
@@ -226,15 +227,20 @@ def as_text(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def statistic(metric: str) -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], float]]:
-    """What an example adds to a metric's sums, and the metric of such sums. `stated`: in percent, whether every cell of the right row is."""
+    """What an example adds to a metric's sums, and the metric of such sums.
+
+    In percent, `cells`: whether an answer has every cell of the right row; `true`: whether it states that row's fact, in any wording of the world.
+    """
     from factloop.metrics import bleu, meteor
     from factloop.statistics.bootstrap import mean
 
     if metric in ("bleu", "meteor"):
         return lambda row: row[f"{metric}_statistics"], {"bleu": bleu, "meteor": meteor}[metric]
-    if metric == "stated":
+    if metric == "cells":
         told = lambda row: next(line for line in row["table"]["rows"] if states(row["reference"], line))  # noqa: E731
         return lambda row: [100.0 * states(row["output"], told(row)), 1.0], mean
+    if metric == "true":
+        return lambda row: [100.0 * (parse(row["output"]) == parse(row["reference"])), 1.0], mean
     return lambda row: [row["scores"][metric], 1.0], mean
 
 

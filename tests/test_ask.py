@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from factloop.corpora.rows import BadRow
+from factloop.corpora.rows import BadRow, write_rows
 from factloop.corpora.table_files import read_table
 from factloop.settings import TrainingSettings
-from factloop.tables.answer import answer_questions, asked_without, choose_threshold, used_cells
+from factloop.steps.tables import evaluate
+from factloop.tables.answer import answer_questions, answered, asked_without, choose_threshold, used_cells
 from factloop.tables.model import TableQA, train_table_qa
 from factloop.tables.truncate import fit_table, lost_evidence, shortened, stated_cells
 from tests.conftest import Clone
@@ -168,6 +169,21 @@ def test_a_model_learns_no_answer_whose_cells_were_cut_and_says_when_a_table_hol
     for one in answer_questions(model, questions[:3]):
         assert 0 <= one.confidence <= 1 and one.held == (one.confidence >= model.answering.threshold)
         assert one.confidence == 0 or one.short in [cell for row in rows for cell in row]
+
+
+@pytest.mark.unit
+def test_an_evaluation_says_how_many_short_answers_are_right(tmp_path: Path) -> None:
+    model = TableQA.from_base(tiny())
+    model.save(tmp_path / "model")
+    asked = [TABLE | {"id": str(n), "question": f"who has {n}?", "answer": "Ruth has 4."} for n in range(4)]
+    said, _ = answered(model, asked)
+    assert all(said)
+    write_rows(
+        tmp_path / "asked.jsonl", [row | {"short_answer": text} for row, text in zip(asked, [*said[:2], "never", None], strict=True)]
+    )
+    found = {"model": tmp_path / "model", "questions": tmp_path / "asked.jsonl"}
+    metrics = evaluate({"device": "cpu", "examples": 4, "meteor": False}, found, tmp_path, tmp_path, Quiet())
+    assert metrics["short_exact"]["value"] == pytest.approx(2 / 3)
 
 
 # The command

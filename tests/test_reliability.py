@@ -229,6 +229,13 @@ def test_a_point_that_came_though_its_response_was_lost_is_not_sent_again(far: T
     assert far.curve() == calm[0]
 
 
+def test_a_curve_is_sent_now_and_then_and_at_the_end(far: Trained, proxy: Proxy, calm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 1000)
+    far.once()
+    sent = [body for _, path, body in proxy.handed if path == "runs/log-batch" and b'"train/loss"' in body]
+    assert len(sent) == 2 and far.curve() == calm[0]
+
+
 def test_a_verb_whose_server_does_not_answer_says_so(far: Trained, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     from flows import promote
 

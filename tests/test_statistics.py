@@ -9,6 +9,7 @@ from factloop.statistics import (
     Difference,
     accuracy_interval,
     auc,
+    auc_interval,
     balanced_accuracy,
     best_threshold,
     compare_examples,
@@ -251,3 +252,15 @@ def test_a_judge_is_better_than_another_only_where_the_examples_say_so() -> None
     assert paired_agreement(pearson, good, bad, labels).low > 0
     same = paired_agreement(pearson, bad, labels + rng.normal(0, 2, 200), labels)
     assert same.low < 0 < same.high
+
+
+@pytest.mark.unit
+def test_intervals_of_auc_are_those_of_both_sides_drawn_anew() -> None:
+    made = np.random.default_rng(1)
+    for high, low in ((made.normal(0.5, 1, 40), made.normal(0, 1, 60)), (made.integers(0, 3, 30), np.array([1.0, -np.inf]))):
+        rng = np.random.default_rng(0)
+        draws = [auc(high[rng.integers(0, len(high), len(high))], low[rng.integers(0, len(low), len(low))]) for _ in range(1000)]
+        found = auc_interval(high, low)
+        assert [found.low, found.high] == pytest.approx(list(np.percentile(draws, [2.5, 97.5])), abs=1e-12) and found.value == auc(
+            high, low
+        )

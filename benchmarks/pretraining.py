@@ -2,6 +2,7 @@
 
     python -m benchmarks.pretraining                        # worlds 401 to 405, two at a time with a thread each: some two hours
     python -m benchmarks.pretraining --worlds 401 --work ~/pretraining
+    python -m benchmarks.pretraining --fine-tuning 240      # the arms alone, fine-tuned for longer: pretraining-240.json
 
 In a clone of the last commit for each world, with the settings of profile `world` but for what `prepare` changes, one base is trained on by
 each of `ARMS` for the same number of steps, then fine-tuned on the same 500 questions, and measured on the same 300 of other tables. Tables,
@@ -144,7 +145,7 @@ def executed(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
     return {"asked": len(asked), "right": sum(right) / len(asked)}
 
 
-def world_steps(world: int, clone: Path, work: Path) -> None:
+def world_steps(world: int, clone: Path, work: Path, fine_tuning: int) -> None:
     """All trainings and measurements of one world, in its clone."""
     from factloop.steps import base, tables
     from tasks.profiles import load_profile
@@ -180,9 +181,13 @@ def world_steps(world: int, clone: Path, work: Path) -> None:
     tuning: dict[str, Any] = {"seed": world, "short_answers": profile.data.short_answers, "training": asdict(profile.tables.fine_tuning)}
     asked = {"questions": files["table_questions.train"], "validation": files["table_questions.validation"]}
     test = {"questions": files["table_questions.test"]}
+    longer = f"-{fine_tuning}-steps" if fine_tuning else ""
+    tuning["training"] |= {"steps": fine_tuning} if fine_tuning else {}
     for arm, model in models.items():
-        tuned = steps.once(f"tuned-{arm}", tables.fine_tune, tuning | {"examples": FINE_TUNED}, {"pretrained": model} | asked)
-        steps.once(f"measured-{arm}", tables.evaluate, {"examples": TESTED, "meteor": True}, {"model": tuned / "model"} | test)
+        tuned = steps.once(f"tuned-{arm}{longer}", tables.fine_tune, tuning | {"examples": FINE_TUNED}, {"pretrained": model} | asked)
+        steps.once(f"measured-{arm}{longer}", tables.evaluate, {"examples": TESTED, "meteor": True}, {"model": tuned / "model"} | test)
+    if fine_tuning:
+        return
     for arm in UNTUNED:
         steps.once(
             f"measured-{arm}-untuned", tables.evaluate, {"examples": TESTED, "meteor": True}, {"model": models[arm] / "model"} | test
@@ -263,7 +268,7 @@ def against(one: dict[int, Rows], other: dict[int, Rows], metric: str) -> dict[s
     return {"value": gain(tables), "low": float(low), "high": float(high)}
 
 
-def summary(works: dict[int, Path]) -> dict[str, Any]:
+def summary(works: dict[int, Path], fine_tuning: int) -> dict[str, Any]:
     def rows(name: str) -> dict[int, Rows]:
         return {world: list(read_rows(work / f"measured-{name}" / "examples.jsonl")) for world, work in works.items()}
 
@@ -275,6 +280,14 @@ def summary(works: dict[int, Path]) -> dict[str, Any]:
             measured[metric] = [of_sums(np.array([of_row(row) for row in some], dtype=float).sum(0)) for some in rows(name).values()]
         return {metric: [round(value, 3) for value in values] for metric, values in measured.items()}
 
+    def higher(found: dict[str, dict[int, Rows]], pairs: list[tuple[str, str]]) -> dict[str, Any]:
+        return {f"{one} than {other}": {metric: against(found[one], found[other], metric) for metric in METRICS} for one, other in pairs}
+
+    to_both = [("both", arm) for arm in ARMS if arm != "both"]
+    if fine_tuning:
+        names = {arm: f"{arm}-{fine_tuning}-steps" for arm in ARMS}
+        told = {arm: metrics(name) for arm, name in names.items()}
+        return {"arms": told, "percent higher": higher({arm: rows(name) for arm, name in names.items()}, to_both)}
     of_arms = {name: rows(name) for name in (*ARMS, *(f"{arm}-untuned" for arm in UNTUNED))}
 
     def curve(task: str) -> dict[int, Any]:
@@ -287,10 +300,7 @@ def summary(works: dict[int, Path]) -> dict[str, Any]:
 
     return {
         "arms": {name: metrics(name) for name in of_arms},
-        "percent higher": {
-            f"{one} than {other}": {metric: against(of_arms[one], of_arms[other], metric) for metric in METRICS}
-            for one, other in [*(("both", arm) for arm in ARMS if arm != "both"), ("both-untuned", "nothing"), ("both-untuned", "both")]
-        },
+        "percent higher": higher(of_arms, [*to_both, ("both-untuned", "nothing"), ("both-untuned", "both")]),
         "answers as executed": {
             arm: [json.loads((work / f"executed-{arm}" / "metrics.json").read_text()) for work in works.values()]
             for arm in ("both", "short")
@@ -323,18 +333,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, nargs="+", default=[401, 402, 403, 404, 405], metavar="SEED")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-pretraining", metavar="FOLDER")
+    parser.add_argument("--fine-tuning", type=int, default=0, metavar="STEPS", help="in place of the profile's")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # world that this process, in its clone, takes its steps of
     options = parser.parse_args()
     work = options.work.resolve()
     if options.one:
-        world_steps(options.one, ROOT, work / f"{options.one}-steps")
+        world_steps(options.one, ROOT, work / f"{options.one}-steps", options.fine_tuning)
         return
 
     def alone(world: int) -> None:
         clone = work / str(world)
         if not clone.exists():
             prepare(world, clone)
-        command = [sys.executable, "-m", "benchmarks.pretraining", "--one", str(world), "--work", str(work)]
+        given = ["--one", str(world), "--work", str(work), "--fine-tuning", str(options.fine_tuning)]
+        command = [sys.executable, "-m", "benchmarks.pretraining", *given]
         with (work / f"{world}.log").open("a") as log:
             subprocess.run(command, cwd=clone, env=environment() | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=True)
 
@@ -348,10 +360,11 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "worlds": options.worlds,
         "what each arm is trained on": ARMS,
-    } | summary({world: work / f"{world}-steps" for world in options.worlds})
-    results = ROOT / "benchmarks" / "results"
-    (results / "pretraining.json").write_text(json.dumps(result, indent=1) + "\n")
-    plot(result, results / "pretraining.png")
+    } | summary({world: work / f"{world}-steps" for world in options.worlds}, options.fine_tuning)
+    results, name = ROOT / "benchmarks" / "results", f"pretraining-{options.fine_tuning}" if options.fine_tuning else "pretraining"
+    (results / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    if not options.fine_tuning:
+        plot(result, results / f"{name}.png")
     print(json.dumps(result["percent higher"], indent=1))
 
 

@@ -1,6 +1,6 @@
 """What GenTaP's pretraining gains on the world, beside the same number of steps spent otherwise, over several worlds.
 
-    python -m benchmarks.pretraining                        # worlds 401 to 405, two at a time with a thread each: some two hours
+    python -m benchmarks.pretraining                        # worlds 401 to 405, two at a time with a thread each: over an hour
     python -m benchmarks.pretraining --worlds 401 --work ~/pretraining
     python -m benchmarks.pretraining --fine-tuning 240      # the arms alone, fine-tuned for longer: pretraining-240.json
 
@@ -225,10 +225,14 @@ def states(text: str, line: list[str]) -> bool:
     return all(cell.lower() in text.lower() for cell in line)
 
 
+def told(rows: list[list[str]], reference: str) -> list[str]:
+    """The row that a reference states: references state all cells of theirs."""
+    return next(line for line in rows if states(reference, line))
+
+
 def as_text(row: dict[str, Any]) -> dict[str, Any]:
-    """The row of a question's table that answers it, to be put in words; references state all of its cells."""
-    told = next(line for line in row["rows"] if states(row["answer"], line))
-    return {**row, "question": ASKED, "rows": [told], "short_answer": None}
+    """The row of a question's table that answers it, to be put in words."""
+    return {**row, "question": ASKED, "rows": [told(row["rows"], row["answer"])], "short_answer": None}
 
 
 def statistic(metric: str) -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], float]]:
@@ -242,8 +246,7 @@ def statistic(metric: str) -> tuple[Callable[[dict[str, Any]], Any], Callable[[A
     if metric in ("bleu", "meteor"):
         return lambda row: row[f"{metric}_statistics"], {"bleu": bleu, "meteor": meteor}[metric]
     if metric == "cells":
-        told = lambda row: next(line for line in row["table"]["rows"] if states(row["reference"], line))  # noqa: E731
-        return lambda row: [100.0 * states(row["output"], told(row)), 1.0], mean
+        return lambda row: [100.0 * states(row["output"], told(row["table"]["rows"], row["reference"])), 1.0], mean
     if metric == "true":
         return lambda row: [100.0 * (parse(row["output"]) == parse(row["reference"])), 1.0], mean
     return lambda row: [row["scores"][metric], 1.0], mean
@@ -286,8 +289,10 @@ def summary(works: dict[int, Path], fine_tuning: int) -> dict[str, Any]:
     to_both = [("both", arm) for arm in ARMS if arm != "both"]
     if fine_tuning:
         names = {arm: f"{arm}-{fine_tuning}-steps" for arm in ARMS}
-        told = {arm: metrics(name) for arm, name in names.items()}
-        return {"arms": told, "percent higher": higher({arm: rows(name) for arm, name in names.items()}, to_both)}
+        return {
+            "arms": {arm: metrics(name) for arm, name in names.items()},
+            "percent higher": higher({arm: rows(name) for arm, name in names.items()}, to_both),
+        }
     of_arms = {name: rows(name) for name in (*ARMS, *(f"{arm}-untuned" for arm in UNTUNED))}
 
     def curve(task: str) -> dict[int, Any]:

@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 ifdef DATA_MIRROR
 export DATA_MIRROR
 endif
-# Set in many containers. Each of a run's many processes would compile anew what it imports, which takes longer than all else it does.
+# Set in many containers. Each of the many processes of a run would compile anew all that it imports, and start in twice the time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: retrain test lint ui worker bench faults

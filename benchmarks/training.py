@@ -125,7 +125,7 @@ def contrast_padding(model: Seq2Seq, shape: Shape, parts: Any, steps: int) -> di
 
 def bare(model: Seq2Seq, ready: list[tuple[torch.Tensor, torch.Tensor]], settings: TrainingSettings) -> None:
     """The least that trains the same."""
-    (optimizer,) = make_optimizers(model.model, settings)
+    (optimizer,) = make_optimizers(model.model, settings, settings.bf16)
     model.model.train()
     for step, (source, target) in enumerate(ready, 1):
         rate = min(1.0, step / max(1, settings.warmup)) * (1 - (1 - settings.final_rate) * step / settings.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -125,7 +126,7 @@ def test_hardware_for_bf16_is_read_from_the_flags(tmp_path: Path, monkeypatch: p
 @pytest.mark.invariant
 def test_muon_is_that_of_torch_but_for_its_rounding() -> None:
     ends = []
-    for kind in (Muon, torch.optim.Muon):
+    for kind in (torch.optim.Muon, Muon, functools.partial(Muon, bf16=True)):
         torch.manual_seed(0)
         parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in [(24, 24), (24, 24), (24, 60), (60, 24)]]
         optimizer = kind(parameters, lr=0.02, weight_decay=0.1)
@@ -136,9 +137,12 @@ def test_muon_is_that_of_torch_but_for_its_rounding() -> None:
         ends.append([parameter.detach() for parameter in parameters])
     torch.manual_seed(0)
     start = torch.randn(24, 24)
-    assert (ends[0][0] - start).abs().max() > 0.1
-    for one, other in zip(*ends, strict=True):
-        assert torch.allclose(one, other, atol=2e-3)
+    theirs, *ours = ends
+    assert (theirs[0] - start).abs().max() > 0.1
+    assert not torch.equal(ours[0][0], ours[1][0])  # one in float32, one in bfloat16
+    for own in ours:
+        for one, other in zip(own, theirs, strict=True):
+            assert torch.allclose(one, other, atol=2e-3)
 
 
 @pytest.mark.invariant
@@ -195,7 +199,7 @@ def test_the_optimizers_take_every_parameter_once() -> None:
     model = tiny().model
     for muon in (0.0, 0.01):
         settings = TrainingSettings(steps=1, batch_size=1, learning_rate=1e-3, muon=muon)
-        taken = [id(p) for o in make_optimizers(model, settings) for g in o.param_groups for p in g["params"]]
+        taken = [id(p) for o in make_optimizers(model, settings, bf16=False) for g in o.param_groups for p in g["params"]]
         assert sorted(taken) == sorted(map(id, model.parameters()))
 
 

@@ -78,7 +78,7 @@ def log_every(steps: int) -> int:
     return max(1, min(50, steps // 10))
 
 
-def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: nn.Module, settings: TrainingSettings, bf16: bool) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for the matrices within layers and AdamW for embeddings, vectors and the head."""
     named = list(model.named_parameters())
     matrices = [p for name, p in named if settings.muon and p.ndim == 2 and "embed" not in name and "shared" not in name]
@@ -86,7 +86,7 @@ def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.
     rest = [p for _, p in named if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=0.01, fused=True)]
     if matrices:
-        optimizers.append(Muon(matrices, lr=settings.muon, weight_decay=0.01))
+        optimizers.append(Muon(matrices, lr=settings.muon, weight_decay=0.01, bf16=bf16))
     return optimizers
 
 
@@ -166,7 +166,8 @@ def fit(
     # Even on a CPU the gradient of `states[index]` else adds up in the order in which threads come by.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    optimizers = make_optimizers(model, settings)
+    bf16 = settings.bf16 and multiplies_bf16(next(model.parameters()).device.type)
+    optimizers = make_optimizers(model, settings, bf16)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     every = log_every(settings.steps)
     curve: list[dict[str, float]] = []
@@ -182,7 +183,6 @@ def fit(
     for _ in range(first):
         next(stream)
     model.train()
-    bf16 = settings.bf16 and multiplies_bf16(next(model.parameters()).device.type)
     if settings.bf16 > bf16:
         say(f"{progress.name}: in float32, since this processor has no instructions for bfloat16")
     bar = tqdm(total=settings.steps, initial=first, desc=progress.name, mininterval=5, unit="step", disable=rank() > 0)

@@ -115,7 +115,7 @@ def denoise_on(config: dict[str, Any], inputs: dict[str, Path], out: Path, check
     from factloop.tables.model import TableQA
 
     base = Seq2Seq.load(inputs["base"], "cpu")
-    texts = [row[name] for name in ("document", "summary") for row in read_rows(inputs["summaries"])]
+    texts = [row[name] for name in config["fields"] for row in read_rows(inputs["texts"])]
     denoise(base, texts, TrainingSettings(**config["training"]), config["seed"], checkpoints, progress)
     TableQA.from_base(base).save(out / "model")
     return {"texts": len(texts)}
@@ -174,7 +174,10 @@ def world_steps(world: int, clone: Path, work: Path, fine_tuning: int) -> None:
     forms = {"long": written / "questions.jsonl", "short": files["short_questions"]}
     models = {"nothing": steps.once("pretrained-nothing", untrained, {}, given)}
     models["denoising"] = steps.once(
-        "pretrained-denoising", denoise_on, {"training": training, "seed": world}, given | {"summaries": files["summaries.train"]}
+        "pretrained-denoising",
+        denoise_on,
+        {"training": training, "seed": world, "fields": ["document", "summary"]},
+        given | {"texts": files["summaries.train"]},
     )
     for arm in ("both", "shuffled", "long", "short"):
         models[arm] = steps.once(f"pretrained-{arm}", pretrain, {"training": training, "seed": world, "arm": arm}, given | forms)

@@ -126,7 +126,7 @@ def plan(work: Path, clone: Path) -> dict[str, tuple[tuple[str, ...], Callable[[
     files = {path.stem: path for path in split.glob("*.jsonl")} | {"pages": split.parent / "validated" / "pages.jsonl"}
     base, steps = {"base": work / "base" / "model"}, 400
     longer = {"training": training(steps, 16), "seed": SEED}
-    tuning = {"seed": SEED, "short_answers": ["cell"], "examples": 10_000, "training": training(270, 16)}
+    tuning = {"seed": SEED, "short_answers": ["cell"], "examples": 10_000, "training": training(200, 16)}
     asked = {"questions": files["table_questions.train"], "validation": files["table_questions.validation"]}
     measured = {"examples": TESTED, "meteor": True}
     test = {"questions": files["table_questions.test"]}
@@ -196,6 +196,7 @@ def per_example(references: list[str], outputs: list[str], cells: list[list[str]
 def summary(work: Path, mirror: Path) -> dict[str, Any]:
     from factloop.metrics import bleu, meteor
     from factloop.statistics import interval, paired_difference
+    from factloop.statistics.bootstrap import mean
 
     statistic = {"bleu_lowercase": bleu, "meteor": meteor}
 
@@ -203,7 +204,7 @@ def summary(work: Path, mirror: Path) -> dict[str, Any]:
         return list(read_rows(work / f"measured-{name}" / "examples.jsonl"))
 
     def metrics(found: dict[str, Any]) -> dict[str, Any]:
-        return {name: asdict(interval(values, *([statistic[name]] if name in statistic else []))) for name, values in found.items()}
+        return {name: asdict(interval(values, statistic.get(name, mean))) for name, values in found.items()}
 
     def gains(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         return {name: asdict(paired_difference(one[name], other[name], statistic.get(name))) for name in one}

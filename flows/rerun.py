@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from rich.markup import escape
 from rich.table import Table
 
-from flows.retrain import summary_chain, table_chain
+from flows.retrain import summary_evaluations, summary_models, table_chain
 from flows.train_judges import ready_judges
 from tasks import base
 from tasks.champions import evaluated_champion
@@ -71,7 +71,8 @@ def plan(context: Context, profile: Profile, verb: str) -> tuple[Collected, str]
         if verb == "retrain":
             context = with_judges(context, *judges.values())
             table_chain(context, profile, data, start, judges["training"], steps)
-            summary_chain(context, profile, data, start, judges, steps)
+            models = summary_models(context, profile, data, start, judges["training"], steps)
+            summary_evaluations(context, profile, data, models, judges["gate"], steps)
             for model in GATED:
                 evaluated_champion(context, profile, data, model, judges["gate"], steps)
     return steps, stages

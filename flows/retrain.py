@@ -27,10 +27,10 @@ from tasks.data import Data, describe, reproduce
 from tasks.evidence import trace_examples
 from tasks.failures import told
 from tasks.gates import check_gates
-from tasks.judges import Judges, Role, with_judges
+from tasks.judges import Judges, with_judges
 from tasks.memo import Context, Done, lease
 from tasks.profiles import Profile, load_profile
-from tasks.report import Story, write_report
+from tasks.report import Story, draw_curves, write_report
 from tasks.rounds import more_rounds
 from tasks.server import prefect_api
 
@@ -46,8 +46,9 @@ def retrain(profile: Profile) -> Story:
         judges, examined = ready_judges(context, profile, data, start, steps)
         context = with_judges(context, *judges.values())
         tables = table_chain(context, profile, data, start, judges["training"], steps)
-        summaries = summary_chain(context, profile, data, start, judges, steps)
-        trace_examples(summaries["contrastive"][1])
+        models = summary_models(context, profile, data, start, judges["training"], steps)
+        curves = draw_curves.submit(list(steps.records))  # beside the evaluations
+        summaries = summary_evaluations(context, profile, data, models, judges["gate"], steps)
         gates = [
             gate.gate(
                 context, profile, model, candidate, evaluation, evaluated_champion(context, profile, data, model, judges["gate"], steps)
@@ -79,7 +80,7 @@ def retrain(profile: Profile) -> Story:
             gists=gists(profile, judges["gate"]),
             costs=spent | gained,
         )
-        story.report = write_report(context, story)
+        story.report = write_report(context, story, curves.result())
     return story
 
 
@@ -100,20 +101,34 @@ def table_chain(context: Context, profile: Profile, data: Data, start: Done, jud
     return {"plain": plain, "pretrained": evaluated(table_qa.fine_tune(context, profile, data, {"pretrained": pretrained}))}
 
 
-def summary_chain(
-    context: Context, profile: Profile, data: Data, start: Done, judges: dict[Role, Judges], steps: Steps
-) -> dict[str, tuple[Done, Done]]:
-    """Likelihood, then contrast with and without S-; selected by the training judge, measured by the gate's."""
+def summary_models(context: Context, profile: Profile, data: Data, start: Done, judges: Judges, steps: Steps) -> dict[str, Done]:
+    """Likelihood, then contrast with and without S-, selected by the training judge."""
     likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
     candidates = steps.done(summarizer.sample_candidates(context, profile, data, likelihood))
-    scores = steps.done(summarizer.score_candidates(context, profile, candidates, judges["training"]))
-    by = summarizer.Validation(data, judges["training"], scores)
+    scores = steps.done(summarizer.score_candidates(context, profile, candidates, judges))
+    by = summarizer.Validation(data, judges, scores)
     models = {"mle": likelihood}
     for training in ("positive-only", "contrastive"):
         models[training] = steps.done(summarizer.train_contrastive(context, profile, likelihood, scores, training, by))
     if profile.summarizer.rounds > 1:
         models["contrastive"] = more_rounds(context, profile, likelihood, models["contrastive"], by, steps)
-    return {name: (model, steps.done(summarizer.evaluate(context, profile, data, model, judges["gate"]))) for name, model in models.items()}
+    return models
+
+
+def summary_evaluations(
+    context: Context, profile: Profile, data: Data, models: dict[str, Done], judges: Judges, steps: Steps
+) -> dict[str, tuple[Done, Done]]:
+    """Each model with its evaluation by the gate judges; examples of the contrastive one, which is the first, are traced meanwhile."""
+
+    def evaluated(name: str) -> tuple[Done, Done]:
+        return models[name], steps.done(summarizer.evaluate(context, profile, data, models[name], judges))
+
+    contrastive = evaluated("contrastive")
+    traced = None if context.plan else trace_examples.submit(contrastive[1])
+    found = {name: contrastive if name == "contrastive" else evaluated(name) for name in models}
+    if traced:
+        traced.result()
+    return found
 
 
 SUMMARY_METRICS = [

@@ -17,9 +17,9 @@ from factloop.corpora.rows import Row
 from factloop.faults import kill_point
 from factloop.statistics import Difference, Estimate
 
+from .drawing import image
 from .environment import STATE
 from .evaluations import Evaluation, Refused, find, notes, objection
-from .evidence import image
 from .keys import code_digest, digest
 from .parent import git
 from .report import page, save_page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ DEFAULTS = {
 
 def prepare() -> None:
     """Set the defaults and make the state folder."""
+    gc.set_threshold(50_000)  # importing the tools makes a million objects that stay; to look through them every 700 takes a second
     try:
         STATE.mkdir(exist_ok=True)
     except OSError as error:

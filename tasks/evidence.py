@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from html import escape
 from typing import Any
 
+from mlflow.entities import Span
 from mlflow.tracking import MlflowClient
 from prefect import task
 
@@ -22,17 +22,7 @@ from .memo import Done
 
 TRACED = 20  # examples of a run, the worst by QUALS
 TAG = "traced"
-TRACING = "tracing"  # tag: the trace that is being written
-
-
-def image(figure: Any) -> str:
-    """A matplotlib figure as the data URL of a PNG; the figure is closed."""
-    from matplotlib import pyplot
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    pyplot.close(figure)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+TRACING = "tracing"  # tag: the traces that are being written
 
 
 HEIGHT, COLUMN, BAR = 110, 26, 10  # of the plot, pixels
@@ -80,27 +70,30 @@ def trace_examples(done: Done) -> None:
     if TAG in run.data.tags:
         return
     experiment = run.info.experiment_id
-    begun = [trace.info.trace_id for trace in client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False)]
-    if TRACING in run.data.tags:  # by a process that was killed: a trace that it had not ended does not know its run
-        client.delete_traces(experiment, trace_ids=[*begun, run.data.tags[TRACING]])
+    ended = [trace.info.trace_id for trace in client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False)]
+    begun = {*ended, *run.data.tags.get(TRACING, "").split()}  # a trace that is not ended does not know its run
+    if begun:  # by a process that was killed
+        client.delete_traces(experiment, trace_ids=list(begun))
     rows = worst(each_example(done))
-    for row in rows:
-        _trace(client, experiment, done.run_id, row)
+    # All are begun before any is written, and so known by one tag: while spans are written every other request to SQLite waits.
+    roots = [client.start_trace("judge", "EVALUATOR", told(row), experiment_id=experiment, run_id=done.run_id) for row in rows]
+    client.set_tag(done.run_id, TRACING, " ".join(root.trace_id for root in roots))
+    for root, row in zip(roots, rows, strict=True):
+        _trace(client, root, row)
         kill_point("trace:logged", done.name)
     mlflow.flush_trace_async_logging()  # they are written by a thread of their own
     client.set_tag(done.run_id, TAG, str(len(rows)))
-    if rows:
-        client.delete_tag(done.run_id, TRACING)
+    client.delete_tag(done.run_id, TRACING)
 
 
-def _trace(client: MlflowClient, experiment: str, run_id: str, row: Row) -> None:
-    summary = row.get("output", row.get("summary"))
-    told = {"document": row["document"], "summary": summary}
-    root = client.start_trace("judge", "EVALUATOR", told, experiment_id=experiment, run_id=run_id)
-    client.set_tag(run_id, TRACING, root.trace_id)
+def told(row: Row) -> Row:
+    return {"document": row["document"], "summary": row.get("output", row.get("summary"))}
+
+
+def _trace(client: MlflowClient, root: Span, row: Row) -> None:
     for judge, evidence in row["evidence"].items():
-        above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told)
-        for name, given, found in steps_of(judge, evidence, told):
+        above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told(row))
+        for name, given, found in steps_of(judge, evidence, told(row)):
             span = client.start_span(name, root.trace_id, above.span_id, "CHAIN", given)
             client.end_span(root.trace_id, span.span_id, found)
         scores = {name: value for name, value in row["scores"].items() if name.startswith(judge)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from factloop.statistics import Difference
 
 from .console import interval_text, number, signed
 from .data import Data
+from .drawing import Curves, image
 from .environment import ROOT, STATE
-from .evidence import image
 from .followed import lines_of, plot
 from .gate import Gated, examples
 from .memo import Context, Done
@@ -61,30 +63,21 @@ class Story:
     report: Path = field(default_factory=Path)
 
 
-def _curves(steps: list[Done]) -> str:
-    """Training losses as one PNG, as a data URL."""
-    import matplotlib
+LOSSES = ("loss", "positive_loss", "negative_loss", "long_loss", "short_loss")
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    client = MlflowClient()
-    chosen = [step for step in steps if re.sub(r"-round-\d+$", "", step.name) in CURVES]
-    columns = 3
-    figure, axes = pyplot.subplots(-(-len(chosen) // columns), columns, figsize=(12, 2.4 * -(-len(chosen) // columns)), squeeze=False)
-    for axis in axes.flat[len(chosen) :]:
-        axis.set_visible(False)
-    for axis, step in zip(axes.flat, chosen, strict=False):
-        for name in ("loss", "positive_loss", "negative_loss", "long_loss", "short_loss"):
-            points = sorted(client.get_metric_history(step.run_id, f"train/{name}"), key=lambda point: point.step)
-            if points:
-                axis.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1.2)
-        axis.set_title(step.name, fontsize=9)
-        axis.tick_params(labelsize=7)
-        axis.set_ylim(bottom=0)
-        axis.legend(fontsize=6)
-    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.3 / len(axes), top=1 - 0.25 / len(axes), hspace=0.4, wspace=0.15)
-    return image(figure)
+@task(task_run_name="curves")
+def draw_curves(steps: list[Done]) -> str:
+    """Training losses as one PNG, as a data URL; drawn by a process of its own, so that the flow can go on meanwhile."""
+    client, curves = MlflowClient(), Curves()
+    for step in steps:
+        if re.sub(r"-round-\d+$", "", step.name) in CURVES:
+            found = {name: client.get_metric_history(step.run_id, f"train/{name}") for name in LOSSES}
+            curves[step.name] = {name: [(point.step, point.value) for point in points] for name, points in found.items() if points}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tasks.drawing"], cwd=ROOT, input=json.dumps(curves), capture_output=True, text=True, check=True
+    )
+    return ran.stdout.strip()
 
 
 def _side_by_side(evaluations: dict[str, Done], key: str) -> list[dict[str, Any]]:
@@ -141,14 +134,14 @@ def render(story: Story, curves: str, followed: str) -> str:
 
 
 @task(task_run_name="report")
-def write_report(context: Context, story: Story) -> Path:
+def write_report(context: Context, story: Story, curves: str) -> Path:
     """Write the report, attach it to the parent run and to Prefect."""
     path = STATE / "reports" / f"{story.profile.name}-{context.parent}.html"
     client, lines = MlflowClient(), lines_of(story.steps)
     figure = plot(lines) if lines else None
     if figure:
         client.log_figure(context.parent, figure, "validation.png")
-    save_page(path, render(story, _curves(story.steps), image(figure) if figure else ""), "report")
+    save_page(path, render(story, curves, image(figure) if figure else ""), "report")
     client.log_artifact(context.parent, str(path))
     kill_point("report:logged")
     log_steps(context, story.steps)

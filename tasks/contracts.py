@@ -20,7 +20,7 @@ import yaml
 from factloop.corpora.rows import read_rows
 from factloop.lifetime import end_with
 
-from .environment import ROOT, STATE
+from .environment import ROOT, STATE, prepare
 
 BROKEN = 2  # exit code
 
@@ -167,6 +167,7 @@ def check_apart(suite: str, path: Path, profile: str) -> None:
 
 
 if __name__ == "__main__":
+    prepare()
     end_with(os.getppid())
     try:
         check(sys.argv[1], list(read_rows(Path(sys.argv[2]))), sys.argv[2], sys.argv[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -48,7 +49,10 @@ DEFAULTS = {
 
 def prepare() -> None:
     """Set the defaults and make the state folder."""
-    gc.set_threshold(50_000)  # importing the tools makes a million objects that stay; to look through them every 700 takes a second
+    # Importing the tools makes a million objects that stay: looking for garbage among them takes a second where it is done
+    # after every 700 new ones, and two at the end of the process.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     try:
         STATE.mkdir(exist_ok=True)
     except OSError as error:

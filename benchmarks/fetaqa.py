@@ -43,6 +43,7 @@ SEED, TESTED, READ = 1, 300, 20
 SIZES = (50, 100, 200, 500)
 WINDOW = Window(256, 64)
 TOPIC = ("film",)  # in the title of a table
+UNTUNED = ("nothing", "both")  # measured before fine-tuning, too
 HELD_OUT = {"test": 250, "validation": 60}  # at least so many sentences, of whole tables
 METRICS = ("bleu_lowercase", "meteor", "rouge1", "rouge2", "rougeL", "cells")
 
@@ -150,10 +151,11 @@ def plan(work: Path, clone: Path) -> dict[str, tuple[tuple[str, ...], Callable[[
         before, pretrained = f"pretrained-{arm}", {"pretrained": work / f"pretrained-{arm}"}
         step(f"tuned-{arm}", (before,), tables.fine_tune, tuning, pretrained | asked)
         step(f"measured-{arm}", (f"tuned-{arm}",), tables.evaluate, measured, {"model": work / f"tuned-{arm}" / "model"} | test)
-        step(f"measured-{arm}-untuned", (before,), tables.evaluate, measured, {"model": work / before / "model"} | test)
-        for size in SIZES if arm != "denoising" else ():
+        if arm in UNTUNED:
+            step(f"measured-{arm}-untuned", (before,), tables.evaluate, measured, {"model": work / before / "model"} | test)
+        for size in SIZES if arm in UNTUNED else ():
             few = f"few-{size}-{arm}"
-            step(few, (before,), tables.fine_tune, tuning | {"training": training(80, 16), "examples": size}, pretrained | shown)
+            step(few, (before,), tables.fine_tune, tuning | {"training": training(60, 16), "examples": size}, pretrained | shown)
             of_few = {"model": work / few / "model", "questions": data / "few-test.jsonl"}
             step(f"measured-{few}", (few,), tables.evaluate, measured | {"examples": HELD_OUT["test"]}, of_few)
     return found
@@ -215,7 +217,7 @@ def summary(work: Path, mirror: Path) -> dict[str, Any]:
     def measure(some: Rows, cells: list[list[str]] | None = None) -> dict[str, Any]:
         return per_example([row["reference"] for row in some], [row["output"] for row in some], cells)
 
-    arms = {name: rows(name) for arm in ARMS for name in (arm, f"{arm}-untuned")}
+    arms = {name: rows(name) for name in (*ARMS, *(f"{arm}-untuned" for arm in UNTUNED))}
     asked, by_question = arms["both"], highlighted(mirror)
     cells = [by_question[row["id"]] for row in asked]
     joined = [" ".join([row["table"]["title"], *some]) for row, some in zip(asked, cells, strict=True)]
@@ -224,7 +226,7 @@ def summary(work: Path, mirror: Path) -> dict[str, Any]:
     found |= {
         name: measure([row | {"output": text} for row, text in zip(asked, texts, strict=True)], cells) for name, texts in trivial.items()
     }
-    few = {size: {arm: measure(rows(f"few-{size}-{arm}")) for arm in ("nothing", "both")} for size in SIZES}
+    few = {size: {arm: measure(rows(f"few-{size}-{arm}")) for arm in UNTUNED} for size in SIZES}
     of_row = [row | {"output": " ".join([row["table"]["title"], *row["table"]["rows"][0]])} for row in rows("few-500-both")]
     held = {arm: json.loads((work / f"measured-{arm}" / "metrics.json").read_text()).get("held_accuracy") for arm in arms}
     return {

@@ -38,8 +38,8 @@ SOURCES, SOURCE_TESTS = "tasks/sources.py", "tests/test_sources.py::test_"
 GUARDS = (
     Guard("lease on a key", MEMO, "        lock.acquire()\n", "        pass\n", TESTS + "a_key_is_held_by_one"),
     Guard("digest check on recall", MEMO, 'if found != tags.get("digest"):', "if False:", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
-    Guard("corrupt mark", MEMO, 'if "corrupt" not in run.data.tags)', "if True)", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
-    Guard("unfinished run taken up", MEMO, "begin(client, _find(client, context.experiment, key, finished=False),", "begin(client, None,", TESTS + "a_killed_run_is_taken_up_and_described_whole"),
+    Guard("corrupt mark", MEMO, 'if "corrupt" not in run.data.tags]', "if True]", TESTS + "a_step_runs_once_and_damaged_files_are_found_and_made_again_once"),
+    Guard("unfinished run taken up", MEMO, "begin(client, unfinished,", "begin(client, None,", TESTS + "a_killed_run_is_taken_up_and_described_whole"),
     Guard("described on each attempt", MEMO, "        describe(client, run_id, name, parts)\n", "", TESTS + "a_killed_run_is_taken_up_and_described_whole"),
     Guard("finished means digest set", MEMO, '("digest" in run.data.tags and run.info.status == "FINISHED")', '(run.info.status == "FINISHED")', TESTS + "a_killed_run_is_taken_up_and_described_whole"),
     Guard("aliases given on recall", MEMO, "            _give_aliases(client, context, served, recalled)\n", "", TESTS + "a_model_registered_before_the_kill_is_found_again"),

@@ -101,15 +101,19 @@ def lease(key: str, wait: float = 0) -> Any:
         lock.release()
 
 
-def _find(client: MlflowClient, experiment: str, key: str, finished: bool) -> Run | None:
-    """The oldest run of a key that is finished, or that is not; runs found corrupt do not count.
+def _runs(client: MlflowClient, experiment: str, key: str) -> tuple[Run | None, Run | None]:
+    """The oldest run of a key that is finished, and the oldest that is not; runs found corrupt do not count.
 
     A run is finished when it has a digest, which is set after all else: MLflow itself marks runs
     finished while their files and models are still being logged.
     """
     found = client.search_runs([experiment], f"tags.run_key = '{key}'", order_by=["attributes.start_time ASC"], max_results=50)
-    fit = (run for run in found if "corrupt" not in run.data.tags)
-    return next((run for run in fit if ("digest" in run.data.tags and run.info.status == "FINISHED") == finished), None)
+    fit = [run for run in found if "corrupt" not in run.data.tags]
+
+    def first(finished: bool) -> Run | None:
+        return next((run for run in fit if ("digest" in run.data.tags and run.info.status == "FINISHED") == finished), None)
+
+    return first(True), first(False)
 
 
 def _recall(run: Run, name: str) -> Done | None:
@@ -131,8 +135,8 @@ def _recall(run: Run, name: str) -> Done | None:
 
 def find_done(client: MlflowClient, experiment: str, key: str, name: str) -> Done | None:
     """The finished step of a key; None where there is none, or where its files changed since, which marks it corrupt."""
-    run = _find(client, experiment, key, finished=True)
-    return _recall(run, name) if run else None
+    finished, _ = _runs(client, experiment, key)
+    return _recall(finished, name) if finished else None
 
 
 def recall_version(name: str, version: Any, remedy: str) -> Done:
@@ -193,7 +197,7 @@ def once(
     key = parts["key"]
     wait(name)
     with lease(key):
-        finished = _find(client, context.experiment, key, finished=True)
+        finished, unfinished = _runs(client, context.experiment, key)
         recalled = _recall(finished, name) if finished else None
         if finished and not recalled:
             print(f"{name}: the files of run {finished.info.run_id} are damaged; it is done again", flush=True)
@@ -203,7 +207,7 @@ def once(
             shutil.rmtree(work, ignore_errors=True)
             return recalled
         why = _why_not_reused(client, context, name, parts)
-        run = begin(client, _find(client, context.experiment, key, finished=False), context.experiment, name, _tags(context, name, parts))
+        run = begin(client, unfinished, context.experiment, name, _tags(context, name, parts))
         run_id = run.info.run_id
         kill_point("run:created", name)
         describe(client, run_id, name, parts)

@@ -99,7 +99,7 @@ def record(
     path = artifact_folder(run, model_id)
     if digest(folder_digests(path)) != made:
         raise Damaged(f"{name}: what lies under {path} is not what was written there; delete that folder and run again")
-    if "error" in client.get_run(run_id).data.tags:  # of an earlier attempt
+    if "error" in run.data.tags:  # of an earlier attempt
         with deleting():
             client.delete_tag(run_id, "error")
     told = {**tags, "digest": made} | ({"model_id": model_id, "model_version": version} if model_id and version else {})

@@ -18,7 +18,7 @@ class Muon(torch.optim.Muon):
     (`python -m benchmarks.muon`).
     """
 
-    def __init__(self, matrices: list[Parameter], lr: float, weight_decay: float, bf16: bool = False) -> None:
+    def __init__(self, matrices: list[Parameter], lr: float, weight_decay: float = 0.1, bf16: bool = False) -> None:
         super().__init__(matrices, lr=lr, weight_decay=weight_decay)
         self._precision = torch.bfloat16 if bf16 else torch.float32
 

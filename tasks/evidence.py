@@ -76,7 +76,7 @@ def trace_examples(done: Done) -> None:
         client.delete_traces(experiment, trace_ids=list(begun))
     rows = worst(each_example(done))
     # All are begun before any is written, and so known by one tag: while spans are written every other request to SQLite waits.
-    roots = [client.start_trace("judge", "EVALUATOR", told(row), experiment_id=experiment, run_id=done.run_id) for row in rows]
+    roots = [client.start_trace("judge", "EVALUATOR", judged(row), experiment_id=experiment, run_id=done.run_id) for row in rows]
     client.set_tag(done.run_id, TRACING, " ".join(root.trace_id for root in roots))
     for root, row in zip(roots, rows, strict=True):
         _trace(client, root, row)
@@ -86,14 +86,16 @@ def trace_examples(done: Done) -> None:
     client.delete_tag(done.run_id, TRACING)
 
 
-def told(row: Row) -> Row:
+def judged(row: Row) -> Row:
+    """What a judge was given."""
     return {"document": row["document"], "summary": row.get("output", row.get("summary"))}
 
 
 def _trace(client: MlflowClient, root: Span, row: Row) -> None:
+    told = judged(row)
     for judge, evidence in row["evidence"].items():
-        above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told(row))
-        for name, given, found in steps_of(judge, evidence, told(row)):
+        above = client.start_span(judge, root.trace_id, root.span_id, "EVALUATOR", told)
+        for name, given, found in steps_of(judge, evidence, told):
             span = client.start_span(name, root.trace_id, above.span_id, "CHAIN", given)
             client.end_span(root.trace_id, span.span_id, found)
         scores = {name: value for name, value in row["scores"].items() if name.startswith(judge)}

@@ -41,6 +41,7 @@ CURVES = (
     "summarizer-contrastive",
     "summarizer-positive-only",
 )
+LOSSES = ("loss", "positive_loss", "negative_loss", "long_loss", "short_loss")
 
 
 @dataclass
@@ -63,19 +64,18 @@ class Story:
     report: Path = field(default_factory=Path)
 
 
-LOSSES = ("loss", "positive_loss", "negative_loss", "long_loss", "short_loss")
-
-
 @task(task_run_name="curves")
 def draw_curves(steps: list[Done]) -> str:
     """Training losses as one PNG, as a data URL; drawn by a process of its own, so that the flow can go on meanwhile."""
-    client, curves = MlflowClient(), Curves()
+    client = MlflowClient()
+    curves: Curves = {}
     for step in steps:
         if re.sub(r"-round-\d+$", "", step.name) in CURVES:
             found = {name: client.get_metric_history(step.run_id, f"train/{name}") for name in LOSSES}
             curves[step.name] = {name: [(point.step, point.value) for point in points] for name, points in found.items() if points}
+    # What it complains of goes where the flow's own complaints go.
     ran = subprocess.run(
-        [sys.executable, "-m", "tasks.drawing"], cwd=ROOT, input=json.dumps(curves), capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tasks.drawing"], cwd=ROOT, input=json.dumps(curves), stdout=subprocess.PIPE, text=True, check=True
     )
     return ran.stdout.strip()
 

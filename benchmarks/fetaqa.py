@@ -1,6 +1,6 @@
 """What GenTaP's pretraining gains on real tables: FeTaQA, and rows of OTT-QA put into words, beside trivial baselines.
 
-    DATA_MIRROR=<folder> python -m benchmarks.fetaqa --work ~/fetaqa    # some two hours on two cores
+    DATA_MIRROR=<folder> python -m benchmarks.fetaqa --work ~/fetaqa    # some 180 core-minutes
 
 In a clone of the last commit, with the data of profile `news` enlarged by `prepare`. MiniLM's encoder with a decoder of three layers learns to
 restore masked sentences of the pages: the base. It is trained on by each of `ARMS` for the same number of steps, fine-tuned on FeTaQA's questions,
@@ -29,11 +29,10 @@ import numpy as np
 import yaml
 
 from benchmarks.pretraining import ASKED, Rows, Steps, denoise_on, pretrain, untrained
-from benchmarks.run import ROOT, environment, fresh_clone, processor
+from benchmarks.run import DATA, ROOT, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.settings import MiningSettings, TrainingSettings, Window
 
-DATA = "import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('news'))"
 ARMS = {
     "nothing": "the base as it is: the only arm of fewer steps",
     "denoising": "more masked sentences, as the base's own",
@@ -274,7 +273,7 @@ def main() -> None:
         prepare(clone)
     variables = environment() | {"DATA_MIRROR": str(mirror)}
     if not (clone / "data" / "news" / "split").exists():
-        subprocess.run([sys.executable, "-c", DATA], cwd=clone, env=variables, check=True)
+        subprocess.run([sys.executable, "-c", DATA.format(profile="news")], cwd=clone, env=variables, check=True)
 
     def alone(name: str) -> None:
         threads = "2" if name == "base" else "1"  # nothing else can be done beside it

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import ROOT, environment, fresh_clone, processor
+from benchmarks.run import DATA, ROOT, environment, fresh_clone, processor
 from tasks.keys import digest, folder_digests
 
 MOST = {"smoke": (10.0, "seconds"), "world": (0.1, "share")}
@@ -80,8 +80,7 @@ def once(profile: str) -> dict[str, Any]:
         timed(
             clone,
             "-c",
-            "import flows\nfrom tasks.data import reproduce\nfrom tasks.parent import make_store\nfrom tasks.profiles import load_profile\n"
-            f"make_store()\nreproduce.fn(load_profile('{profile}'))",
+            DATA.format(profile=profile) + "\nfrom tasks.parent import make_store\nmake_store()",
         )
         with subprocess.Popen(
             [sys.executable, "-c", SERVER], cwd=clone, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.run import ROOT, environment, fresh_clone, processor
+from benchmarks.run import DATA, ROOT, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.world.oracle import parse
 
@@ -49,7 +49,6 @@ SIZES, SHOTS = (50, 100, 200, 500), 60
 METRICS = ("bleu", "meteor", "rouge1", "rouge2", "rougeL", "cells", "true")
 MEASURED = ("bleu_lowercase", "short_exact", "held_accuracy")  # by the evaluation, beside these
 DRAWS = 2000
-DATA = "import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('world'))"
 Rows = list[dict[str, Any]]
 
 
@@ -152,7 +151,7 @@ def world_steps(world: int, clone: Path, work: Path, fine_tuning: int) -> None:
 
     profile, steps = load_profile("world"), Steps(work)
     if not (clone / "data" / "world" / "split").exists():
-        subprocess.run([sys.executable, "-c", DATA], check=True)
+        subprocess.run([sys.executable, "-c", DATA.format(profile="world")], check=True)
     split = clone / "data" / "world" / "split"
     files = {path.stem: path for path in split.glob("*.jsonl")}
     of_base = {"summaries": files["summaries.train"], "questions": files["questions.train"], "tables": files["table_questions.train"]}

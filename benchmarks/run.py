@@ -26,6 +26,8 @@ from tasks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ("MLFLOW_", "PREFECT_", "DVC_", "HF_")
+# Makes the data of a profile in a clone.
+DATA = "import flows\nfrom tasks.data import reproduce\nfrom tasks.profiles import load_profile\nreproduce.fn(load_profile('{profile}'))"
 METRICS = """
 import flows, json
 from mlflow import MlflowClient

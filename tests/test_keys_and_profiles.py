@@ -181,6 +181,12 @@ def test_make_lets_python_keep_what_it_compiles() -> None:
     assert "PATH=" in said.stdout and "PYTHONDONTWRITEBYTECODE" not in said.stdout
 
 
+def test_a_verb_does_not_look_for_garbage_at_its_end() -> None:
+    said = "import atexit, gc\natexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count()))\nimport flows"  # the last to be called
+    threshold, frozen = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert int(threshold) > 700 and int(frozen) > 0
+
+
 def test_the_constraints_name_all_that_their_packages_need() -> None:
     """They are installed without a look at what else they ask for."""
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False).stdout.splitlines()

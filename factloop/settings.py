@@ -52,7 +52,7 @@ class TrainingSettings(Checked):
     muon: float = 0.0
     """Learning rate of Muon for weight matrices, which models from scratch learn faster by; 0: AdamW for all."""
     bf16: bool = False
-    """Matrix products in bfloat16, weights and sums in float32, where the machine multiplies bfloat16 in hardware: about half
+    """Matrix products in bfloat16, Muon's too, weights and sums in float32, where the machine multiplies bfloat16 in hardware: about half
     the time a step for MiniLM (width 384) on a CPU with AVX512-BF16, and slower than float32 for the world's width of 96."""
     epochs: int = field(default=0, metadata={"least": 0})
     """Passes over the examples, in place of `steps`, which is 0 then: their number depends on the data."""

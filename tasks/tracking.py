@@ -73,6 +73,7 @@ def begin(client: MlflowClient, earlier: Run | None, experiment: str, name: str,
     """The earlier run if there is one, else a new one; a twin that a lost response left of it is deleted."""
     run = earlier or client.create_run(experiment, run_name=name, tags={**tags, CREATION: uuid.uuid4().hex})
     kill_point("run:begun", name)
+    # Of a database in a file no response is lost.
     if remote() and (creation := run.data.tags.get(CREATION)):
         for twin in client.search_runs([experiment], f"tags.{CREATION} = '{creation}'"):
             if twin.info.run_id != run.info.run_id:

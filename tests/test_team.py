@@ -128,7 +128,8 @@ def test_a_retrain_starts_on_its_schedule_and_both_servers_tell_of_it(team: Team
     run = team.wait("the run", lambda: [ended for ended in started("COMPLETED", "FAILED", "CRASHED") if ended["id"] == run["id"]])[0]
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert run["auto_scheduled"] and run["created_by"]["type"] == "SCHEDULE" and run["work_pool_name"] == "gpu"
-    assert datetime.fromisoformat(run["start_time"]) >= datetime.fromisoformat(run["expected_start_time"])
+    begun, due = (datetime.fromisoformat(run[moment]) for moment in ("start_time", "expected_start_time"))
+    assert begun >= due - timedelta(seconds=0.5)  # Prefect's server counts what is left to wait in whole seconds, rounded
 
     client = MlflowClient(team.mlflow)
     experiment = client.get_experiment_by_name("factloop-fault")

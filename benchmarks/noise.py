@@ -4,7 +4,7 @@
     python -m benchmarks.noise --worlds 301 --noise 0 0.9 --work ~/noise
 
 For each level and world `flows.ablate` runs in a clone of the last commit, with the arms of `configs/grids/noise.yaml` and one
-seed, without QAGS and FactCC, which choose nothing: the oracle measures. The gain is the arm `contrastive` less the reference arm,
+seed: the oracle measures, and no judge. The gain is the arm `contrastive` less the reference arm,
 which trains as long on all references, with intervals over worlds and examples. At noise 0 there may be nothing to doubt, and no
 such arm: the result says so. What is done stays in `--work`. Written to `benchmarks/results/noise.json` and `noise.png`.
 """
@@ -21,21 +21,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.run import ROOT, processor
 from benchmarks.worlds import Rows, prepare, run, values
 from factloop.statistics.crossed import nested_mean
 from tasks.grids import Grid, load_grid
 
 ARM = "contrastive"
-
-
-def without_measuring_models(clone: Path, profile: str) -> None:
-    path = clone / "configs" / f"{profile}.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["judges"] |= {"qags_models": None, "factcc_model": None}
-    path.write_text(yaml.safe_dump(config))
 
 
 def at_level(found: list[dict[str, Rows]], grid: Grid) -> dict[str, Any]:
@@ -92,7 +83,6 @@ def main() -> None:
     folders = {(level, world): options.work.resolve() / f"{world}-noise-{level}" for level in options.noise for world in options.worlds}
     for (level, world), folder in folders.items():
         prepare(world, folder, level, profile)
-        without_measuring_models(folder, profile)
     command = ["-m", "flows.ablate", "--profile", profile, "--grid", str(options.grid.resolve()), "--seeds", "1"]
     with ThreadPoolExecutor(max_workers=2) as two:
         found = dict(zip(folders, two.map(lambda folder: run(folder, command, profile), folders.values()), strict=True))

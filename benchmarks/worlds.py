@@ -1,15 +1,16 @@
 """Judges and methods on fresh worlds, each with documents, judges, models and seeds of its own.
 
-    python -m benchmarks.worlds                          # worlds 201 to 205, two at a time with a thread each
-    python -m benchmarks.worlds --judges                 # the judges that measure, and no more; without, all follows
-    python -m benchmarks.worlds --worlds 301 302 303 --fill-in 0.9 --work ~/worlds
+    python -m benchmarks.worlds                          # worlds 221 to 225, two at a time with a thread each
+    python -m benchmarks.worlds --judges                 # the judges that measure, and no method
+    python -m benchmarks.worlds --oracle                 # the methods by what needs no judge, and none that measures
+    python -m benchmarks.worlds --worlds 301 302 303 --work ~/worlds
 
-In a clone of the last commit for each world `flows.train_judges` trains judges and examines them on planted errors, and
+In a clone of the last commit for each world `flows.train_judges` trains the judges that measure and examines them on planted errors, and
 `flows.ablate` trains the arms of `configs/grids/methods.yaml` once each from one MLE model and measures them on test
 documents by the oracle and the gate judges. Reports for each score of a gate judge and for word overlap the AUC of telling clean summaries from ones
 with an error, by type; and for each arm the metrics, and how they differ from the reference arm and from every other, with
 intervals over worlds and examples. What is done stays in `--work`, so that a run goes on where it ended.
-Written to `benchmarks/results/worlds.json`.
+Written to `benchmarks/results/worlds.json`, `worlds-judges.json` or `worlds-oracle.json`.
 """
 
 from __future__ import annotations
@@ -41,23 +42,20 @@ GROUPS = {
     "made": list(KINDS),  # that FactCC's training claims have
     "not made": [kind for kind in ERROR_TYPES if kind not in KINDS],
 }
-METRICS = ("hallucination_rate", "fact_recall", "rouge1", "rouge2", "rougeL", "quals", "qags", "factcc")
+UNJUDGED = ("hallucination_rate", "fact_recall", "rouge1", "rouge2", "rougeL")
+METRICS = (*UNJUDGED, "quals", "qags", "factcc")
 RUNS = """
 import flows, json
 from mlflow import MlflowClient
 client = MlflowClient()
-runs = client.search_runs([client.get_experiment_by_name("factloop-{profile}").experiment_id], "attributes.status = 'FINISHED'", max_results=1000)
+experiment = client.get_experiment_by_name("factloop-{profile}").experiment_id
+runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", 1, 1000, ["attributes.start_time ASC"])  # the newest of a step counts
 wanted = [r for r in runs if r.data.tags["step"].startswith(("evaluate-", "judge-gate"))]
 print(json.dumps([{{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags}},
                   {{r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}}]))
 """
-# `flows.train_judges` with the measuring role alone: the others take as long and are not reported here.
-MEASURING = """
-from flows import train_judges
-train_judges.ROLES = ("gate",)
-raise SystemExit(train_judges.main(["--profile", "world"]))
-"""
-ALL = [["-m", "flows.train_judges", "--profile", "world"], ["-m", "flows.ablate", "--profile", "world", "--seeds", "1"]]
+JUDGES = ["-m", "flows.train_judges", "--profile", "world", "--role", "gate"]
+METHODS = ["-m", "flows.ablate", "--profile", "world", "--seeds", "1", "--metrics"]
 Rows = list[dict[str, Any]]
 
 
@@ -66,13 +64,13 @@ def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = 
         fresh_clone(clone)
     path = clone / "configs" / f"{profile_name}.yaml"
     profile = yaml.safe_load(path.read_text())
-    profile |= {"seed": world, "threads": 1}
+    profile |= {"seed": world, "threads": 1, "meteor": False}
     profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
     path.write_text(yaml.safe_dump(profile))
 
 
 def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[str, float], Rows, dict[str, Rows]]:
-    """Seconds by step, the planted examples with their scores, and by arm the test examples with theirs."""
+    """Seconds by step, the planted examples with their scores (none where no judge that measures was trained), and by arm the test examples."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
         subprocess.run([sys.executable, *command], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
@@ -81,7 +79,7 @@ def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[s
     )
     seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
     found = {step: list(read_rows(Path(path))) for step, path in files.items()}
-    planted = found.pop("judge-gate")
+    planted = found.pop("judge-gate", [])
     return seconds, planted, {re.sub(r"^evaluate-|-seed-\d+$", "", step): rows for step, rows in found.items()}
 
 
@@ -98,41 +96,12 @@ def values(rows: Rows, metric: str) -> Any:
     return np.array([row["scores"][metric] for row in rows], dtype=float)
 
 
-def compared(arms: dict[int, dict[str, Rows]]) -> dict[str, Any]:
-    """By arm each metric, and by pair of arms its difference, with intervals over worlds and examples."""
-    names = [name for name in next(iter(arms.values())) if all(name in found for found in arms.values())]
-    table = {
-        name: {metric: asdict(nested_mean([values(found[name], metric) for found in arms.values()])[0]) for metric in METRICS}
-        for name in names
-    }
-    differences: dict[str, Any] = {}
-    for one, other in combinations(reversed(names), 2):
-        for metric in METRICS:
-            pairs = [values(found[one], metric) - values(found[other], metric) for found in arms.values()]
-            estimate, p = nested_mean(pairs)
-            differences.setdefault(f"{one} less {other}", {})[metric] = {**asdict(estimate), "p": p}
-    return {"arms": table, "differences": differences}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, nargs="+", default=[201, 202, 203, 204, 205], metavar="SEED")
-    parser.add_argument("--judges", action="store_true", help="train and examine the judges that measure, and no method")
-    parser.add_argument("--fill-in", type=float, help="chance that a reference makes up a detail that its document leaves out")
-    parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    suffix = "" if options.fill_in is None else f"-fill-in-{options.fill_in}"
-    folders = {world: options.work.resolve() / f"{world}{suffix}" for world in options.worlds}
-    for world, folder in folders.items():
-        prepare(world, folder, options.fill_in)
-    for command in [["-c", MEASURING]] if options.judges else ALL:
-        with ThreadPoolExecutor(max_workers=2) as two:
-            found = dict(zip(folders, two.map(lambda folder, command=command: run(folder, command), folders.values()), strict=True))
+def judged(planted: dict[int, Rows]) -> dict[str, Any]:
+    """By score and kind of error the AUC of each world's judge, and over the worlds."""
     kinds = {kind: [kind] for kind in ERROR_TYPES} | GROUPS
     aucs = {
         world: {name: {label: auc(rows, name, some) for label, some in kinds.items()} for name in rows[0]["scores"]}
-        for world, (_, rows, _) in found.items()
+        for world, rows in planted.items()
     }
     first = next(iter(aucs.values()))
     over = {
@@ -143,6 +112,41 @@ def main() -> None:
         }
         for name, of in first.items()
     }
+    return {"judges": over, "judges by world": aucs}
+
+
+def compared(arms: dict[int, dict[str, Rows]], metrics: tuple[str, ...]) -> dict[str, Any]:
+    """By arm each metric, and by pair of arms its difference, with intervals over worlds and examples."""
+    names = [name for name in next(iter(arms.values())) if all(name in found for found in arms.values())]
+    table = {
+        name: {metric: asdict(nested_mean([values(found[name], metric) for found in arms.values()])[0]) for metric in metrics}
+        for name in names
+    }
+    differences: dict[str, Any] = {}
+    for one, other in combinations(reversed(names), 2):
+        for metric in metrics:
+            pairs = [values(found[one], metric) - values(found[other], metric) for found in arms.values()]
+            estimate, p = nested_mean(pairs)
+            differences.setdefault(f"{one} less {other}", {})[metric] = {**asdict(estimate), "p": p}
+    return {"arms": table, "differences": differences}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[221, 222, 223, 224, 225], metavar="SEED")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--judges", action="store_true", help="train and examine the judges that measure, and no method")
+    only.add_argument("--oracle", action="store_true", help="measure the methods by what needs no judge, and train none that measures")
+    parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    folders = {world: options.work.resolve() / str(world) for world in options.worlds}
+    for world, folder in folders.items():
+        prepare(world, folder, None)
+    metrics = UNJUDGED if options.oracle else METRICS
+    for command in [JUDGES] * (not options.oracle) + [[*METHODS, *metrics]] * (not options.judges):
+        with ThreadPoolExecutor(max_workers=2) as two:
+            found = dict(zip(folders, two.map(lambda folder, command=command: run(folder, command), folders.values()), strict=True))
     result = {
         "command": " ".join(["python -m benchmarks.worlds", *sys.argv[1:]]),
         "commit": subprocess.run(
@@ -150,11 +154,11 @@ def main() -> None:
         ).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "worlds": options.worlds,
-        "judges": over,
-        **({} if options.judges else {"methods": compared({world: arms for world, (_, _, arms) in found.items()})}),
-        "judges by world": aucs,
+        **({} if options.oracle else judged({world: rows for world, (_, rows, _) in found.items()})),
+        **({} if options.judges else {"methods": compared({world: arms for world, (_, _, arms) in found.items()}, metrics)}),
         "seconds": {world: seconds for world, (seconds, _, _) in found.items()},
     }
+    suffix = "-judges" if options.judges else "-oracle" if options.oracle else ""
     path = ROOT / "benchmarks" / "results" / f"worlds{suffix}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {path}")

@@ -17,7 +17,7 @@ from prefect import flow
 from rich.table import Table
 
 from factloop import java
-from flows.train_judges import ready_judges
+from flows.train_judges import ROLES, ready_judges
 from tasks import base, parent, summarizer
 from tasks.ablate import Cell, Found, evaluate_arm, record_ablation, train_arm
 from tasks.console import Steps, say
@@ -41,13 +41,15 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
     data = reproduce(profile)
     with parent.parent_run(profile, data, "ablate", grid=grid.model_dump(), seeds=seeds) as context:
         start = steps.done(base.train_base(context, profile, data))
-        judges, _ = ready_judges(context, profile, data, start, steps, arms=[own for own in arms.values() if own])
+        roles = ROLES if grid.judged else ROLES[:1]
+        judges, _ = ready_judges(context, profile, data, start, steps, arms=[own for own in arms.values() if own], roles=roles)
+        gate = judges.get("gate", {})
         context = with_judges(context, *judges.values())
         likelihood = steps.done(summarizer.train_likelihood(context, profile, data, start))
         candidates = steps.done(summarizer.sample_candidates(context, profile, data, likelihood))
         for arm, own in arms.items():
             if own is None:  # one model, whatever the seed
-                done = evaluate_arm(context, profile, arm, profile.seed, data, likelihood, judges["gate"])
+                done = evaluate_arm(context, profile, arm, profile.seed, data, likelihood, gate)
                 found[arm] = [steps.done(done)] * len(seeds)
                 continue
             scores = steps.done(summarizer.score_candidates(context, own, candidates, judges["training"]))
@@ -58,8 +60,7 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
                 diverged[arm] = str(error)
                 continue
             found[arm] = [
-                steps.done(evaluate_arm(context, own, arm, seed, data, model, judges["gate"]))
-                for seed, model in zip(seeds, models, strict=True)
+                steps.done(evaluate_arm(context, own, arm, seed, data, model, gate)) for seed, model in zip(seeds, models, strict=True)
             ]
         if grid.reference in diverged:
             raise ProfileError(f"the reference arm diverged: {diverged[grid.reference]}")
@@ -91,12 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--grid", type=Path, default=ROOT / "configs" / "grids" / "methods.yaml", help="the arms (default: configs/grids/methods.yaml)"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the further training (default: 1 2 3)")
+    parser.add_argument("--metrics", nargs="+", help="in place of the grid's; the gate judges are trained and asked where one is theirs")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one field of the profile, for all arms")
     options = parser.parse_args(arguments)
     with told("ablate", FileNotFoundError, IsADirectoryError):
         if len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
             raise ProfileError(f"--seeds {' '.join(map(str, options.seeds))}: each once, none below 0")
-        profile, grid = load_profile(options.profile, options.set), load_grid(options.grid)
+        profile, grid = load_profile(options.profile, options.set), load_grid(options.grid, options.metrics)
         arms = arm_profiles(profile, options.set, grid)
         if profile.meteor:
             java.check()

@@ -52,12 +52,19 @@ JUDGE_METRICS = [
 
 
 def ready_judges(
-    context: Context, profile: Profile, data: Data, start: Done, steps: Steps, replace: bool = False, arms: Sequence[Profile] = ()
+    context: Context,
+    profile: Profile,
+    data: Data,
+    start: Done,
+    steps: Steps,
+    replace: bool = False,
+    arms: Sequence[Profile] = (),
+    roles: Sequence[Role] = ROLES,
 ) -> tuple[dict[Role, Judges], dict[str, Done]]:
     """The judges of each role, for this profile and `arms` of it, trained only where missing, and on the world their examinations."""
     judges: dict[Role, Judges] = {}
     examined: dict[str, Done] = {}
-    for role in ROLES:
+    for role in roles:
         found = {model: None if replace else find_judge(profile, model, role) for model in wanted_by_any([profile, *arms], role)}
         judges[role] = {}
         for model, judge in found.items():
@@ -65,18 +72,18 @@ def ready_judges(
             judges[role][model] = steps.done(judge or train_judge(context, profile, data, origin, model, role))
         if isinstance(profile.data.source, WorldData):
             examined[role] = steps.done(examine(context, profile, data, judges[role], role))
-    if examined and not context.plan and None in gists(profile, judges["gate"]).values():  # a card of more labels stays
+    if "gate" in examined and not context.plan and None in gists(profile, judges["gate"]).values():  # a card of more labels stays
         write_card(profile, examined["gate"], judges["gate"])
     return judges, examined
 
 
 @flow(name="train_judges", flow_run_name="train-judges-{profile.name}", validate_parameters=False)
-def train_judges(profile: Profile, replace: bool = False) -> dict[str, Done]:
+def train_judges(profile: Profile, replace: bool = False, roles: Sequence[Role] = ROLES) -> dict[str, Done]:
     steps = Steps(profile)
     data = reproduce(profile)
     with parent.parent_run(profile, data, "train_judges") as context:
         start = steps.done(base.train_base(context, profile, data))
-        _, examined = ready_judges(context, profile, data, start, steps, replace)
+        _, examined = ready_judges(context, profile, data, start, steps, replace, roles=roles)
         parent.log_steps(context, steps.records)
     return examined
 
@@ -86,9 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="world")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--replace", action="store_true", help="train again though there are judges")
+    parser.add_argument("--role", choices=ROLES, action="append", help="only those to train with, or only those to measure with")
     options = parser.parse_args(arguments)
     with told("train_judges"), prefect_api():
-        examined = train_judges(load_profile(options.profile, options.set), options.replace)
+        examined = train_judges(load_profile(options.profile, options.set), options.replace, options.role or ROLES)
     if examined:
         terminal.print(metric_table("AUC of telling clean from planted errors", examined, JUDGE_METRICS))
     return 0

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from .profiles import Count, Profile, ProfileError, Strict, load_profile
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"  # it becomes part of metric and run names
+SCORED = ("quals", "qags", "factcc")
 OPEN = ("score", "contrast.")  # of `summarizer`: all else is shared by the arms
 
 
@@ -25,12 +26,17 @@ class Grid(Strict):
     arms: Annotated[dict[Annotated[str, Field(pattern=NAME)], dict[str, Any] | None], Field(min_length=2)]
     """Fields of `summarizer` that an arm sets; null is the MLE model as it is."""
 
+    @property
+    def judged(self) -> bool:
+        """Whether the gate judges are asked: a metric is of one of them."""
+        return any(metric.partition("_")[0] in SCORED for metric in self.metrics)
 
-def load_grid(path: Path) -> Grid:
-    """Read a grid; ProfileError says what is wrong."""
+
+def load_grid(path: Path, metrics: list[str] | None = None) -> Grid:
+    """Read a grid, with `metrics` in place of its own where given; ProfileError says what is wrong."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        grid = Grid.model_validate(found)
+        grid = Grid.model_validate(found | {"metrics": metrics} if metrics and isinstance(found, dict) else found)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: not YAML ({error})") from None
     except ValidationError as error:

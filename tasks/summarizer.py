@@ -43,7 +43,7 @@ def sample_candidates(context: Context, profile: Profile, data: Data, model: Don
 def score_candidates(context: Context, profile: Profile, candidates: Done, judges: Judges, suffix: str = "") -> Done:
     return once(
         context, f"scores{suffix}", "factloop.steps.summaries:score_candidates",
-        config=judge_settings(profile) | {"score": profile.summarizer.score, "seed": profile.seed},
+        config=judge_settings(profile) | {"seed": profile.seed},
         inputs={**{model: judges[model] for model in selecting(profile)}, "candidates": candidates},
     )  # fmt: skip
 
@@ -59,7 +59,8 @@ class Validation:
     """The scores of the first round, by whose scales those of all rounds are mixed."""
 
     def config(self, profile: Profile) -> dict[str, Any]:
-        told = {"validation": asdict(profile.summarizer.validation), "decoding": profile.summarizer.decoding.__dict__}
+        summarizer = profile.summarizer
+        told = {"score": summarizer.score, "validation": asdict(summarizer.validation), "decoding": summarizer.decoding.__dict__}
         return judge_settings(profile) | told
 
     def inputs(self, profile: Profile) -> dict[str, Done | tuple[str, str]]:
@@ -83,7 +84,8 @@ def contrastive_step(
     profile: Profile, contrast: dict[str, Any], seed: int, model: Done, scores: Done, by: Validation
 ) -> tuple[str, dict[str, Any], dict[str, Done | tuple[str, str]]]:
     """The step that trains a model further, its config and its inputs: with evaluations on the way if there are to be some."""
-    config, inputs = {"contrast": contrast, "seed": seed}, {"model": model, "scores": scores}
+    config = {"score": profile.summarizer.score, "contrast": contrast, "seed": seed}
+    inputs = {"model": model, "scores": scores}
     if not profile.summarizer.validation.evaluations:
         return "factloop.steps.summarizer:train_contrastive", config, {**inputs}
     return "factloop.steps.validation:train_contrastive", config | by.config(profile), inputs | by.inputs(profile)

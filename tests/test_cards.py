@@ -129,8 +129,8 @@ def test_of_references_without_a_score_there_is_no_mean(tmp_path: Path, monkeypa
     verdict = {"scores": {"quals": None}, "statuses": {"quals": "no_evidence"}, "evidence": {"quals": []}}
     monkeypatch.setattr(summaries, "judge_pairs", lambda config, inputs, pairs, *_: iter([verdict] * len(pairs)))
     write_rows(tmp_path / "candidates.jsonl", [{"id": "a", "document": "d", "summary": "s", "candidates": ["s", "t"]}])
-    metrics = summaries.score_candidates({"score": "quals"}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
-    assert metrics["no_evidence"] == 1.0 and metrics["scored"] == 2 and "reference_score" not in metrics
+    metrics = summaries.score_candidates({}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
+    assert metrics["no_evidence"] == 1.0 and metrics["scored"] == 2 and not any("quals" in name for name in metrics if "status" not in name)
 
 
 @pytest.mark.unit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
@@ -18,8 +17,8 @@ from benchmarks.noise import at_level
 from benchmarks.noise import plot as draw
 from benchmarks.training import padding
 from factloop.contrast import Judged, edits, train_contrast
+from factloop.contrast.mix import Scale, mix_of, mixed, scored_rows
 from factloop.corpora.rows import read_rows, write_rows
-from factloop.judges.mix import Scale, mix_of, mixed
 from factloop.settings import ContrastSettings, TrainingSettings, ValidationSettings
 from factloop.statistics.parting import Evaluation, best_round, parted
 from factloop.steps import summaries, summarizer, validation
@@ -75,10 +74,10 @@ def test_any_judge_or_a_mix_scores_candidates(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(summaries, "judge_pairs", judge_pairs)
     write_rows(tmp_path / "candidates.jsonl", [{"id": "1", "document": "d", "summary": "good", "candidates": ["bad", "odd"]}])
-    summaries.score_candidates({"score": score}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
-    (row,) = read_rows(tmp_path / "scores.jsonl")
+    metrics = summaries.score_candidates({}, {"candidates": tmp_path}, tmp_path, tmp_path, Quiet())
+    (row,) = scored_rows(score, read_rows(tmp_path / "scores.jsonl"))
     assert [row["summary_score"], row["candidate_scores"]] == expected
-    assert set(json.loads((tmp_path / "mix.json").read_text())) == {*summaries.as_weights(score)}
+    assert (metrics["references/qags"], metrics["candidates/qags"], metrics["candidates/quals"]) == (0.9, 0.2, -1.5)
 
 
 @pytest.mark.unit
@@ -109,8 +108,8 @@ def test_edits_compare_answers_as_the_judge_does_whose_tokenizer_spaces_and_fold
 # What each setting changes
 
 ROWS: list[dict[str, Any]] = [
-    {"document": f"document {number}", "summary": f"Mara moved to Kelso {number}.", "summary_score": score, "candidates": texts, "candidate_scores": scores,
-     "answers": [{}, *answers]}
+    {"document": f"document {number}", "summary": f"Mara moved to Kelso {number}.", "candidates": texts,
+     "scores": [{"quals": value} for value in (score, *scores)], "answers": [{}, *({"quals": said} for said in answers)]}
     for number, (score, texts, scores, answers) in enumerate([
         (-0.1, ["Mara moved to Kelso 0 in 1984.", "Mara sang."], [-5.0, -0.05], [{"1984": -5.0}, {}]),
         (-0.2, ["Mara moved to Kelso 1 in 1985.", "Mara ran."], [-0.9, -0.15], [{"1985": -0.9}, {}]),
@@ -133,7 +132,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> tup
     monkeypatch.setattr(summarizer, "train_contrast", take)
     tiny().save(tmp_path / "model")
     write_rows(tmp_path / "scores.jsonl", ROWS)
-    config = {"contrast": asdict(replace(PLAIN, **changed)), "seed": 0, "device": "cpu"}
+    config = {"score": "quals", "contrast": asdict(replace(PLAIN, **changed)), "seed": 0, "device": "cpu"}
     inputs = {"model": tmp_path / "model", "scores": tmp_path}
     summarizer.train_contrastive(config, inputs, tmp_path / "out", tmp_path / "checkpoints", Quiet())
     return found[0]  # type: ignore[no-any-return]
@@ -257,8 +256,9 @@ def test_validation_documents_are_scored_by_the_mix_and_by_what_stands_for_the_t
         return iter([{"scores": {"quals": -1.0, **config.get("more", {})}, "statuses": {}, "evidence": {}} for _ in pairs])
 
     monkeypatch.setattr(validation, "judge_pairs", judge_pairs)
-    (tmp_path / "mix.json").write_text(json.dumps({"quals": asdict(Scale(0.5, -2.0, 0.5)), "rouge": asdict(Scale(0.5, 100.0, 1.0))}))
-    config = {"validation": asdict(SETTINGS), "decoding": {}}
+    texts = [{"quals": quals, "rouge": rouge} for quals, rouge in ((0.0, 0.0), (-2.5, 99.0), (-1.5, 101.0))]
+    write_rows(tmp_path / "scores.jsonl", [{"scores": texts}])  # of the candidates the means are -2 and 100, the deviations 0.5 and 1
+    config = {"score": {"quals": 1.0, "rouge": 1.0}, "validation": asdict(SETTINGS), "decoding": {}}
 
     def scores(documents: list[dict[str, Any]], **more: Any) -> tuple[int, dict[str, Any]]:
         write_rows(tmp_path / "validation", documents)
@@ -298,10 +298,10 @@ def watched(
     monkeypatch.setattr(validation, "judged", judged)
     monkeypatch.setattr(summarizer, "check", lambda *given: None)  # a model that has learned nothing says anything
     tiny().save(folder / "model")
-    rows = [{"document": source[0], "summary": target[0], "summary_score": 0.0, "candidates": ["Jonas."], "candidate_scores": [-1.0], "answers": [{}, {}]} for source, target in PAIRS]  # fmt: skip
+    rows = [{"document": source[0], "summary": target[0], "candidates": ["Jonas."], "scores": [{"quals": 0.0}, {"quals": -1.0}], "answers": [{}, {}]} for source, target in PAIRS]  # fmt: skip
     write_rows(folder / "scores.jsonl", rows)
     contrast = ContrastSettings(TrainingSettings(20, 8, 1e-3, warmup=1, checkpoint_every=4), 0.5, 0.5, 0.1)
-    config = {"contrast": asdict(contrast), "seed": 0, "device": "cpu", "validation": asdict(settings)}
+    config = {"score": "quals", "contrast": asdict(contrast), "seed": 0, "device": "cpu", "validation": asdict(settings)}
     inputs = {"model": folder / "model", "scores": folder}
     return validation.train_contrastive(config, inputs, folder / "out", folder / "checkpoints", progress), made
 

@@ -172,3 +172,17 @@ print(json.dumps([parent.info.status, parent.data.metrics, sorted(f.path for f i
     assert metrics["contrastive/rougeL/difference"] == pytest.approx(difference) and 0 < metrics["contrastive/rougeL/p"] <= 1
     assert [p["arm"] for p, _ in measured] == ["contrastive"] * 2 and [p["seed"] for p, _ in measured] == ["4", "5"]
     assert measured[0][0]["contrast.negative_weight"] == "0.1" and measured[0][0]["contrast.training.steps"] == "3"
+
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID | {"arms": {"mle": None, "worst": {"score": "quals_worst"}}}))
+    other = clone.run(*line[:-2], "4", "--metrics", "rougeL", "hallucination_rate")
+    assert other.returncode == 0, other.stdout[-2000:] + other.stderr[-3000:]
+    # Candidates are not scored again for another score of the same judge, and who measures is not asked.
+    assert {match[1] for match in re.finditer(r"^(\S+) +\d+ s  \(", other.stdout, re.M)} == {
+        "train-worst-seed-4",
+        "evaluate-worst-seed-4",
+        "evaluate-mle-seed-1",
+    }
+    rows = clone.ask("""
+(run,) = client.search_runs([client.get_experiment_by_name("factloop-smoke").experiment_id], "tags.step = 'evaluate-worst-seed-4'")
+print(json.dumps([json.loads(line)["scores"] for line in open(client.download_artifacts(run.info.run_id, "files/examples.jsonl"))]))""")
+    assert isinstance(rows, list) and {*rows[0]} == {"rouge1", "rouge2", "rougeL", "hallucination_rate", "fact_recall"}

@@ -16,12 +16,12 @@ import torch
 from factloop.base import from_scratch, train_tokenizer
 from factloop.contrast import Judged, edits, select, train_contrast
 from factloop.contrast.collapse import Outputs, check, shares
+from factloop.contrast.mix import Scale, borne_out
 from factloop.contrast.train import beside, forks, parted, unlikelihood
 from factloop.corpora.clusters import assign, clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
-from factloop.judges.mix import Scale
 from factloop.metrics.overlap import overlap_features
 from factloop.metrics.text import bleu, bleu_statistics, repeats, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
@@ -133,9 +133,9 @@ def test_a_step_whose_model_says_the_same_of_all_documents_ends_with_an_error(tm
     learned = from_scratch([" ".join(source + target) for source, target in kinds], Network(16, 1, 1, 2, 500), Window(32, 32), 0)
     train_pairs(learned, kinds, TrainingSettings(80, 8, 1e-2, warmup=5), 0, tmp_path / "mle", Quiet())
     learned.save(tmp_path / "model")
-    row = {"summary": "He did.", "summary_score": 0.0, "candidates": ["x"], "candidate_scores": [-1.0], "answers": [{}, {}]}
+    row = {"summary": "He did.", "candidates": ["x"], "scores": [{"quals": 0.0}, {"quals": -1.0}], "answers": [{}, {}]}
     write_rows(tmp_path / "scores.jsonl", (row | {"document": source[0]} for source, _ in kinds))
-    config = {"contrast": asdict(contrast(0.0, 3e-2)), "seed": 0, "device": "cpu"}
+    config = {"score": "quals", "contrast": asdict(contrast(0.0, 3e-2)), "seed": 0, "device": "cpu"}
     inputs = {"model": tmp_path / "model", "scores": tmp_path}
     with pytest.raises(
         TrainingDiverged, match=r"test: collapsed: of the summaries of 32 documents 3% differ from each other \(\d+% before\)"
@@ -181,14 +181,14 @@ def test_answers_are_in_the_units_of_the_score_and_none_where_it_is_not_of_quals
     asked = {"answer": "1984", "document": -3.0, "summary": -1.0, "answer_only": -7.0}
     evidence = {"quals": [asked, asked | {"document": -1.5}]}
     alone = Scale(1.0, 0.0, 1.0)
-    assert answers({"quals_worst": alone}, evidence) == {"1984": -2.0} and answers({"quals_answer_worst": alone}, evidence) == {
-        "1984": -7.0
-    }
-    assert answers({"rouge": alone}, evidence) == {}
+    assert borne_out({"quals_worst": alone}, answers(evidence)) == borne_out({"quals_low": alone}, answers(evidence)) == {"1984": -2.0}
+    assert borne_out({"quals_answer_worst": alone}, answers(evidence)) == {"1984": -7.0}
+    assert borne_out({"rouge": alone}, answers(evidence)) == {}
     evidence |= {"qags": [{"summary": "Kelso", "f1": 0.0}, {"summary": None, "f1": 0.0}], "factcc": [{"text": "He sang.", "correct": 0.2}]}
-    assert answers({"qags": alone}, evidence) == {"Kelso": 0.0} and answers({"factcc_worst": alone}, evidence) == {"He sang.": 0.2}
+    assert borne_out({"qags": alone}, answers(evidence)) == {"Kelso": 0.0}
+    assert borne_out({"factcc_worst": alone}, answers(evidence)) == {"He sang.": 0.2}
     both = {"factcc": Scale(0.5, 0.6, 0.2), "quals": Scale(0.5, -1.0, 0.5)}
-    assert answers(both, evidence) == pytest.approx({"He sang.": -2.0, "1984": -2.0})
+    assert borne_out(both, answers(evidence)) == pytest.approx({"He sang.": -2.0, "1984": -2.0})
 
 
 def test_of_an_edit_only_the_token_is_punished_at_which_the_texts_part(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def judge_pairs(
     """For each (document, summary) its `scores`, and by judge its `statuses` and `evidence`.
 
     Input `qagen` makes it be judged by QUALS, `factcc` by FactCC, QAGS's three models by QAGS. All pairs
-    are judged by one judge after the other before this returns, and what they said is read as it is asked for.
+    are judged by one judge after the other before this returns, and what they said is read as it is asked for. Without a judge
+    nothing is said of any.
     """
     given = [judge for judge, model in JUDGES.items() if model in inputs]
     sizes = {}
@@ -45,7 +46,8 @@ def judge_pairs(
             pass
         del ask  # and with it the models: one judge's are in memory at once
     found = [stream(kept(checkpoints / judge, None, judge), pairs, sizes[judge]) for judge in given]
-    return (_together(dict(zip(given, verdicts, strict=True))) for verdicts in zip(*found, strict=True))
+    together = zip(*found, strict=True) if found else repeat((), len(pairs))
+    return (_together(dict(zip(given, verdicts, strict=True))) for verdicts in together)
 
 
 def _together(verdicts: dict[str, Row]) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
-from ..judges.mix import Mix, mix_of, mixed
 from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings
@@ -24,34 +22,34 @@ from .judging import doubted, judge_pairs, status_shares
 
 
 def score_candidates(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `candidates`, and judges as `judge_pairs` takes them: the score of each reference and each distinct candidate.
+    """Inputs `candidates`, and judges as `judge_pairs` takes them: what each of them says of each reference and each candidate.
 
-    `score` names a score of a judge, or `rouge` (ROUGE-L against the reference, as in the published variant), or gives the
-    weights of several. `mix.json` has the scales by which they were mixed.
+    `rouge` is ROUGE-L against the reference, as in the published variant. Which of the scores chooses is not asked here, so that
+    one run serves all: see `factloop/contrast/mix.py`.
     """
     rows = list(read_rows(inputs["candidates"] / "candidates.jsonl"))
     texts = [list(dict.fromkeys([row["summary"], *row["candidates"]])) for row in rows]
     pairs = [(row["document"], text) for row, group in zip(rows, texts, strict=True) for text in group]
     verdicts = judge_pairs(config, inputs, pairs, checkpoints, progress)
-    judged = [{text: next(verdicts) for text in group} for group in texts]
-    statuses = [verdict["statuses"] for by_text in judged for verdict in by_text.values()]
-    for row, by_text in zip(rows, judged, strict=True):
+    scored: list[Row] = []
+    statuses: list[dict[str, str]] = []
+    for row, group in zip(rows, texts, strict=True):
+        by_text = {text: next(verdicts) for text in group}
         add_rouge(row["summary"], by_text)
-    weights = as_weights(config["score"])
-    mix = mix_of(weights, [by_text[text]["scores"] for row, by_text in zip(rows, judged, strict=True) for text in row["candidates"]])
-    scored = []
-    for row, by_text in zip(rows, judged, strict=True):
+        statuses += [verdict["statuses"] for verdict in by_text.values()]
+        said = [by_text[text] for text in (row["summary"], *row["candidates"])]
         scored.append(
             {name: row[name] for name in ("id", "document", "summary", "candidates")}
-            | {"summary_score": mixed(mix, by_text[row["summary"]]["scores"])}
-            | {"candidate_scores": [mixed(mix, by_text[text]["scores"]) for text in row["candidates"]]}
-            | {"answers": [answers(mix, by_text[text]["evidence"]) for text in (row["summary"], *row["candidates"])]}
+            | {"scores": [verdict["scores"] for verdict in said], "answers": [answers(verdict["evidence"]) for verdict in said]}
         )
     write_rows(out / "scores.jsonl", scored)
-    (out / "mix.json").write_text(json.dumps({name: asdict(scale) for name, scale in mix.items()}))
-    given = [row["summary_score"] for row in scored if row["summary_score"] is not None]
-    metrics = {"scored": float(len(statuses))} | status_shares(statuses)
-    return metrics | ({"reference_score": float(np.mean(given))} if given else {})
+    metrics: dict[str, Any] = {"scored": float(len(statuses))} | status_shares(statuses)
+    for of, which in (("references", slice(1)), ("candidates", slice(1, None))):
+        given = [scores for row in scored for scores in row["scores"][which]]
+        for name in given[0] if given else ():
+            if known := [scores[name] for scores in given if scores[name] is not None]:
+                metrics[f"{of}/{name}"] = float(np.mean(known))
+    return metrics
 
 
 def add_rouge(reference: str, by_text: dict[str, Row]) -> None:
@@ -61,28 +59,27 @@ def add_rouge(reference: str, by_text: dict[str, Row]) -> None:
         verdict["scores"]["rouge"] = value
 
 
-def as_weights(score: str | dict[str, float]) -> dict[str, float]:
-    return {score: 1.0} if isinstance(score, str) else score
-
-
-def answers(mix: Mix, evidence: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """By answer that QUALS or QAGS asked for, or sentence that FactCC judged, how far the document bears it out, in the units of its
-    score in the mix: an edit takes those away that are doubted. None for a score that is of no judge: it says nothing of answers.
-    """
-    found: dict[str, float] = {}
-    for name, scale in mix.items():
-        for item in evidence.get(name.partition("_")[0], []):
-            if name.startswith("quals"):
-                text, value = item["answer"], item["answer_only"] if name.startswith("quals_answer") else item["document"] - item["summary"]
-            else:
-                text, value = (item["summary"], item["f1"]) if name.startswith("qags") else (item["text"], item["correct"])
-            if text:  # the summary may have no answer to QAGS's question
-                found[text] = min(scale(value), found.get(text, math.inf))
+def answers(evidence: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    """By kind of score each answer that QUALS or QAGS asked for, or sentence that FactCC judged, with how far the document bears it
+    out, in the units of the score. What was asked for more than once has the least."""
+    found: dict[str, dict[str, float]] = {}
+    for source, items in evidence.items():
+        for item in items:
+            for kind, text, value in _values(source, item):
+                if text:  # the summary may have no answer to QAGS's question
+                    kinds = found.setdefault(kind, {})
+                    kinds[text] = min(value, kinds.get(text, math.inf))
     return found
 
 
+def _values(judge: str, item: dict[str, Any]) -> list[tuple[str, str, float]]:
+    if judge == "quals":
+        return [("quals", item["answer"], item["document"] - item["summary"]), ("quals_answer", item["answer"], item["answer_only"])]
+    return [(judge, *((item["summary"], item["f1"]) if judge == "qags" else (item["text"], item["correct"])))]
+
+
 def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `model`, `qagen` (the gate judge) and `summaries` (test, clean).
+    """Inputs `model`, `summaries` (test, clean), and the gate judges as `judge_pairs` takes them, or none.
 
     Where the facts of documents are known, also what the oracle says of each summary.
     """

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..contrast import Judged, Onlooker, Stop, check, edits, look, select, train_contrast
+from ..contrast.mix import scored_rows
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import sample
 from ..seq2seq import Seq2Seq
@@ -54,7 +55,7 @@ def train_contrastive(
     training = TrainingSettings(**config["contrast"]["training"])
     settings = ContrastSettings(**{**config["contrast"], "training": training})
     model = Seq2Seq.load(inputs["model"], config["device"])
-    rows = list(read_rows(inputs["scores"] / "scores.jsonl"))
+    rows = scored_rows(config["score"], read_rows(inputs["scores"] / "scores.jsonl"))
     scores = [row["summary_score"] for row in rows], [row["candidate_scores"] for row in rows]
     chosen = select(*scores, settings.positive_share, settings.negative_share, settings.intersect)
     last = scores[0][chosen.positives[-1]]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..contrast.mix import Mix, mix_over, mixed
 from ..contrast.train import Stop
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
-from ..judges.mix import Mix, Scale, mixed
 from ..metrics import overlap_features
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings, ValidationSettings
@@ -50,7 +49,7 @@ def judged(model: Seq2Seq, config: dict[str, Any], inputs: dict[str, Path], chec
     rows = list(read_rows(inputs["validation"]))[: config["validation"]["documents"]]
     if not rows:
         raise CannotTrain(f"{progress.name}: the data has no validation documents to judge by: raise data.split.validation")
-    mix = {name: Scale(**scale) for name, scale in json.loads((inputs["mix"] / "mix.json").read_text()).items()}
+    mix = mix_over(config["score"], list(read_rows(inputs["mix"] / "scores.jsonl")))
     documents = [row["document"] for row in rows]
     outputs = beam_search(model, [[text] for text in documents], progress.name, BeamSettings(**config["decoding"]))
     verdicts = judge_pairs(config, inputs, list(zip(documents, outputs, strict=True)), checkpoints, progress)

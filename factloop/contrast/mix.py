@@ -2,17 +2,25 @@
 
 In: each text's scores by name. Out: one number a text, higher is more consistent, None where a judge that is asked gave none.
 Judges count in units of their own (nats, shares, ROUGE points), so those of a mix are standardised first.
+
+A row of a document has the `scores` of its texts, the reference's first, and their `answers`: by kind of score, which is its name
+less the aggregate, each answer that was asked for, or sentence, with how far the document bears it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 Scores = Mapping[str, float | None]
 """Of one text, by name."""
+Score = str | Mapping[str, float]
+"""What chooses: the name of one score, or the weights of several."""
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,3 +64,32 @@ def mixed(mix: Mix, scores: Scores) -> float | None:
             return None
         total += scale.weight * scale(value)
     return total
+
+
+def mix_over(score: Score, rows: Sequence[Row]) -> Mix:
+    """The scales of a score over the candidates."""
+    weights = {score: 1.0} if isinstance(score, str) else score
+    return mix_of(weights, [scores for row in rows for scores in row["scores"][1:]])
+
+
+def scored_rows(score: Score, rows: Iterable[Row]) -> list[Row]:
+    """Each row with `summary_score` and `candidate_scores`, None where a text has none, and its `answers` in the same units."""
+    given = list(rows)
+    mix = mix_over(score, given)
+    found = []
+    for row in given:
+        first, *others = (mixed(mix, scores) for scores in row["scores"])
+        found.append(
+            row | {"summary_score": first, "candidate_scores": others, "answers": [borne_out(mix, said) for said in row["answers"]]}
+        )
+    return found
+
+
+def borne_out(mix: Mix, said: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """By answer or sentence of a text what the least sure score of the mix says of it; an edit takes those away that are doubted.
+    A score that is of no judge, such as `rouge`, says nothing of answers."""
+    found: dict[str, float] = {}
+    for name, scale in mix.items():
+        for text, value in said.get(name.removesuffix("_worst").removesuffix("_low"), {}).items():
+            found[text] = min(scale(value), found.get(text, math.inf))
+    return found

@@ -53,7 +53,7 @@ def run(program: str, arguments: Sequence[str], text: str) -> str:
 
 
 class Conversation:
-    """A program that answers every line with one line. Started when first asked, and again after a failure.
+    """A program that answers every line with one line. Started when first asked or before, and again after a failure.
 
     It reads the end of its input, and so ends, when this process does, however that is.
     """
@@ -64,6 +64,11 @@ class Conversation:
         self.complaints: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.lock = threading.Lock()
         atexit.register(self.end)
+
+    def start(self) -> None:
+        """Have the program load what it needs while the caller does something else."""
+        with self.lock:
+            self._running()
 
     def ask(self, lines: Sequence[str]) -> list[str]:
         """The answer to each line. Never more than one is under way, so that no answer is taken for another's."""

@@ -45,6 +45,10 @@ def retrain(profile: Profile) -> Story:
         start = steps.done(base.train_base(context, profile, data))
         judges, examined = ready_judges(context, profile, data, start, steps)
         context = with_judges(context, *judges.values())
+        if profile.meteor and not profile.isolation and not all(done.reused for done in steps.records):
+            from factloop.metrics.meteor import scorer  # not at import: what it measures with
+
+            scorer().start()  # it takes seconds to load, while models are trained
         tables = table_chain(context, profile, data, start, judges["training"], steps)
         models = summary_models(context, profile, data, start, judges["training"], steps)
         curves = draw_curves.submit(list(steps.records))  # beside the evaluations

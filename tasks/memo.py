@@ -211,7 +211,8 @@ def once(
         run_id = run.info.run_id
         kill_point("run:created", name)
         describe(client, run_id, name, parts)
-        client.update_run(run_id, status="RUNNING")
+        if unfinished:
+            client.update_run(run_id, status="RUNNING")
         kill_point("run:described", name)
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)

@@ -127,7 +127,8 @@ def open_parent(profile: Profile, data: Data, verb: str, asked: Mapping[str, Any
         client.log_batch(run_id, metrics=[Metric(f"data/{name}", count, 0, 0) for name, count in data.counts.items()])
         client.set_tag(run_id, ORIGIN, "logged")
         kill_point("parent:opened")
-    client.update_run(run_id, status="RUNNING")  # until its steps end
+    if found:
+        client.update_run(run_id, status="RUNNING")  # until its steps end
     return Context(experiment, run_id, profile.name, profile.device, profile.threads, tags, profile.isolation)
 
 

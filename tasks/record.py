@@ -88,7 +88,8 @@ def record(
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(label, value, now, 0) for label, value in metrics.items()])
     kill_point("record:measured", name)
-    log_data(client, run_id, data)
+    if data:
+        log_data(client, run_id, data)
     made = digest(folder_digests(out / "model" if served else out))
     model_id = version = None
     if served:

@@ -109,12 +109,15 @@ def test_a_java_that_is_not_there_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.fault
-def test_no_java_outlives_a_caller_that_is_killed() -> None:
+def test_no_java_outlives_a_caller_that_is_killed_and_one_that_is_started_before_is_the_one_that_is_asked() -> None:
     code = """
 import time
 from factloop.metrics.meteor import meteor_statistics, scorer
+scorer().start()
+started = scorer().process
 meteor_statistics(["a"], ["a"])
-print(scorer().process.pid, flush=True)
+assert scorer().process is started
+print(started.pid, flush=True)
 time.sleep(600)"""
     caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert caller.stdout

@@ -19,6 +19,7 @@ from prefect.concurrency.sync import concurrency
 
 SLOT = "FACTLOOP_SLOT"
 """Environment of a worker: the concurrency limit that each of its runs holds one of."""
+GONE = "nobody reads what this run says: its worker is gone. Start a worker, then this run again: it goes on where it was"
 Verb = Literal["retrain", "train_judges", "calibrate", "evaluate", "compare", "promote", "ablate", "mine", "drift", "rerun"]
 
 
@@ -50,7 +51,11 @@ def run(verb: Verb, arguments: list[str]) -> int:
     with slot(), scratch():
         try:
             code: int = import_module(f"flows.{verb}").main(arguments)
+        except BrokenPipeError:
+            raise VerbFailed(GONE) from None
         except SystemExit as ended:
+            if isinstance(ended.__context__, BrokenPipeError):  # rich's way to end
+                raise VerbFailed(GONE) from None
             if ended.code in (None, 0):
                 return 0
             raise VerbFailed(str(ended)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ SECRETS = {
     "POSTGRES_PASSWORD": "of-postgres", "MLFLOW_AUTH_ADMIN_PASSWORD": "of-the-administrator", "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-cookies",
     "PREFECT_SERVER_API_AUTH_STRING": "team:of-prefect",
 }  # fmt: skip
+SLOT = f"factloop-{socket.gethostname()}"
 PATIENCE = 300.0  # seconds that anything may take on a busy machine
 
 
@@ -44,6 +46,25 @@ class Team:
     prefect: httpx.Client
     database: str
     temporary: Path
+    worker: Callable[[], subprocess.Popen[bytes]]
+    """Starts one more."""
+    running: list[subprocess.Popen[bytes]]
+    """Both servers and the workers."""
+
+    def nightly(self) -> str:
+        """The id of that deployment."""
+        self.wait("prefect.yaml", lambda: self.prefect.get("/deployments/name/verb/nightly").is_success)
+        return str(self.prefect.get("/deployments/name/verb/nightly").json()["id"])
+
+    def ask(self, verb: str, *arguments: str) -> str:
+        """A verb of profile `fault`, now; the id of its Prefect run."""
+        parameters = {"verb": verb, "arguments": ["--profile", "fault", *arguments]}
+        made = self.prefect.post(f"/deployments/{self.nightly()}/create_flow_run", json={"parameters": parameters})
+        return str(made.raise_for_status().json()["id"])
+
+    def run(self, id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.prefect.get(f"/flow_runs/{id}").raise_for_status().json()
+        return found
 
     def wait(self, what: str, found: Callable[[], Any]) -> Any:
         until = time.monotonic() + PATIENCE
@@ -91,7 +112,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         running = [start("mlflow"), start("prefect")]
         stack.callback(lambda: end(running))
         api = stack.enter_context(httpx.Client(base_url=here("http://prefect:4200/api"), auth=("team", "of-prefect"), timeout=60))
-        made = Team(clone, here("http://mlflow:5000"), api, postgres.get_uri("mlflow"), temporary)
+        uri = postgres.get_uri("mlflow")
+        made = Team(clone, here("http://mlflow:5000"), api, uri, temporary, lambda: start("worker"), running)
         for service in ("mlflow", "prefect"):
             made.wait(service, lambda service=service: healthy(service))
         # A password's hash takes a tenth of a second on purpose, at every request: here it need not withstand a thief.
@@ -106,8 +128,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 
 
 def test_a_retrain_starts_on_its_schedule_and_both_servers_tell_of_it(team: Team) -> None:
-    team.wait("prefect.yaml", lambda: team.prefect.get("/deployments/name/verb/nightly").is_success)
-    deployment = team.prefect.get("/deployments/name/verb/nightly").json()["id"]
+    deployment = team.nightly()
     soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
     schedule = {
         "active": True, "schedule": {"interval": 60, "anchor_date": soon},
@@ -145,6 +166,47 @@ def test_a_retrain_starts_on_its_schedule_and_both_servers_tell_of_it(team: Team
     assert {"fault-base", "fault-summarizer", "fault-table-qa"} <= {name for name, _ in listed}
     assert client.get_model_version_by_alias("fault-table-qa", "champion").version
     assert not list(team.temporary.rglob("*.safetensors"))  # what was fetched from the server went with the run
+
+
+def test_of_two_runs_one_waits_and_one_whose_worker_is_killed_goes_on_where_it_was(team: Team) -> None:
+    longer = ("--set", "base.denoising.steps=3000", "--set", "base.denoising.checkpoint_every=20")
+    client = MlflowClient(team.mlflow)
+    experiment = client.get_experiment_by_name("factloop-fault")
+    assert experiment
+
+    def slots() -> tuple[int, int]:
+        found = team.prefect.get(f"/v2/concurrency_limits/{SLOT}").raise_for_status().json()
+        return found["active_slots"], found["limit"]
+
+    def bases() -> list[Any]:
+        asked = "tags.step = 'base' and params.`denoising.steps` = '3000'"
+        return list(client.search_runs([experiment.experiment_id], asked))
+
+    cut = team.ask("train_judges", *longer)
+    team.wait("its slot", lambda: slots() == (1, 1))
+    waiting = team.ask("retrain")  # nothing new in it: alone it would end in seconds
+    team.wait(
+        "both runs", lambda: team.run(waiting)["state_type"] == "RUNNING" and any("train/loss" in run.data.metrics for run in bases())
+    )
+    assert slots() == (1, 1)
+
+    team.running[-1].kill()
+    states = [
+        team.wait("its end", lambda id=id: (found := team.run(id))["state_type"] in ("FAILED", "COMPLETED") and found)
+        for id in (cut, waiting)
+    ]
+    assert states[0]["state_type"] == "FAILED" and "its worker is gone" in states[0]["state"]["message"]
+    assert states[1]["end_time"] > states[0]["end_time"]  # alone it would have ended long before
+    team.running.append(team.worker())
+    again = team.ask("train_judges", *longer)
+    ended = team.wait("the run again", lambda: (found := team.run(again))["state_type"] in ("FAILED", "CRASHED", "COMPLETED") and found)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    (base,) = bases()
+    assert base.info.status == "FINISHED"
+    steps = [point.step for point in client.get_metric_history(base.info.run_id, "train/loss")]
+    assert len(steps) == len(set(steps)) and max(steps) == 3000
+    said = (team.clone.folder / ".factloop" / "worker.log").read_text()
+    assert (found := re.search(r"base: goes on from step (\d+) of 3000", said)) and int(found[1]) > 0
 
 
 def test_who_has_no_account_sees_nothing_and_who_has_one_looks(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = 
         fresh_clone(clone)
     path = clone / "configs" / f"{profile_name}.yaml"
     profile = yaml.safe_load(path.read_text())
-    profile |= {"seed": world, "threads": 1, "meteor": False}
+    profile |= {"seed": world, "threads": 1, "meteor": False, "test_examples": 600}
     profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
     path.write_text(yaml.safe_dump(profile))
 

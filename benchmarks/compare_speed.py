@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from tests import made
 from tests.conftest import Clone
 from tests.tracking_server import serve
@@ -99,7 +98,7 @@ def main() -> None:
         listed = len(client.search_runs([experiment], "tags.step = 'retrain'", max_results=1000))
         result: dict[str, Any] = {
             "command": f"python -m benchmarks.compare_speed --parents {options.parents}",
-            "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+            "commit": commit_of(ROOT),
             "machine": f"{os.cpu_count()} cores, {processor()}",
             "runs": {"parents": listed, "children": options.parents * len(CHILDREN)},
             "examples": EXAMPLES,

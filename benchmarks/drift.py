@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.run import ROOT
+from benchmarks.run import ROOT, commit_of
 from factloop.corpora.clusters import clusters
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
@@ -33,9 +32,7 @@ from factloop.drift import Sketch, document_parts, holm_alarm, join, sketch
 from factloop.world import generate
 from factloop.world.vocabulary import make_world
 
-COMMIT = subprocess.run(
-    ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-).stdout.strip()  # of the code loaded
+COMMIT = commit_of(ROOT)  # of the code loaded
 PERMUTATIONS = 199  # 999 in use: a finer p-value, the same level
 SHARE = 0.1
 SOURCES = {

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from tests.conftest import Clone
 from tests.soundness import data_digests, flaws, outcome, under_way
 
@@ -119,7 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     of = options.profile + (f"-seed={options.seed}" if options.seed != 1 else "")
     path = ROOT / "benchmarks" / "results" / f"faults-{of}.json"
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    commit = commit_of(ROOT)
     same = vars(options) | {"commit": commit}
     result: dict[str, Any] = same | {"machine": f"{os.cpu_count()} cores, {processor()}", "chains": []}
     if path.exists() and same.items() <= (before := json.loads(path.read_text())).items():

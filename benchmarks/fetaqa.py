@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 
 from benchmarks.pretraining import ASKED, Rows, Steps, denoise_on, pretrain, untrained
-from benchmarks.run import DATA, ROOT, environment, fresh_clone, processor
+from benchmarks.run import DATA, ROOT, commit_of, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.settings import MiningSettings, TrainingSettings, Window
 
@@ -285,7 +285,7 @@ def main() -> None:
     take({name: needs for name, (needs, _) in plan(steps, clone).items()}, alone)
     result = {
         "command": "DATA_MIRROR=<folder> python -m benchmarks.fetaqa",
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(clone),
         "machine": f"{os.cpu_count()} cores, {processor()}; two steps at a time, one thread each",
         "what each arm is trained on": ARMS,
     } | summary(steps, mirror)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.run import ROOT
+from benchmarks.run import ROOT, commit_of
 from factloop.corpora.rows import read_rows
 from factloop.judges import bleu
 from factloop.statistics import Difference, decide, paired_difference
@@ -212,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=200, help="simulated pairs of systems a scenario, with and without a difference")
     options = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    commit = commit_of(ROOT)
     found = []
     for seed, scenario in enumerate([*real(), *by_hand()]):
         found.append(simulate(scenario, options.pairs, seed))

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import re
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.run import commit_of
 from factloop.corpora.rows import Row, read_rows
 from factloop.tables.grammar import ANSWERS, load_grammar
 from factloop.tables.questions import draw_questions
@@ -213,7 +213,7 @@ def main() -> None:
                 wrong.append({**item, "expected": answer, "title": table["title"]})
         if counts.total() == options.questions:
             break
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    commit = commit_of(ROOT)
     result = {
         "command": "DATA_MIRROR=<folder> python -m benchmarks.grammar",
         "commit": commit,

@@ -10,13 +10,12 @@ with the guard and fail without it. Written to `benchmarks/results/guards.json`,
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.run import ROOT
+from benchmarks.run import ROOT, commit_of
 from tests.conftest import Clone
 
 RESULT = ROOT / "benchmarks" / "results" / "guards.json"
@@ -117,7 +116,7 @@ def passes(clone: Clone, test: str) -> bool:
 
 def main() -> int:
     guards = [guard for guard in GUARDS if not sys.argv[1:] or any(word in guard.name for word in sys.argv[1:])]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    commit = commit_of(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
         clone = Clone(Path(scratch) / "clone")
         with_guards = {test: passes(clone, test) for test in dict.fromkeys(guard.test for guard in guards)}

@@ -36,7 +36,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.plain_judges import every_hypothesis, plain_quals, published_qags
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from factloop.base import from_scratch
 from factloop.judges.answer_extractor import new_extractor, train_answer_extractor
 from factloop.judges.qagen import train_qagen
@@ -242,7 +242,7 @@ def main() -> int:
     flat = many - few < 0.02 * few
     result = {
         "command": " ".join(["python -m benchmarks.judge_speed", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(ROOT),
         "machine": f"{os.cpu_count()} cores, {processor()}, {torch.get_num_threads()} threads",
         "held": {
             "5 times plain QUALS, 60 pairs a summary": quick,

@@ -233,11 +233,11 @@ FIGURES = {"counts": counts, "speed": speed, "memory": memory, "workers": worker
 
 
 def measure(names: list[str]) -> int:
-    from benchmarks.run import processor
+    from benchmarks.run import commit_of, processor
 
     path = ROOT / "benchmarks" / "results" / "mining.json"
     result = json.loads(path.read_text()) if path.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    commit = commit_of(ROOT)
     held = True
     for name in names:
         found = FIGURES[name]()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import time
 
 import torch
 
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from factloop.hardware import multiplies_bf16
 from factloop.training.muon import Muon
 
@@ -42,7 +41,7 @@ def main() -> None:
     ratios = [one / other for one, other in zip(theirs, ours, strict=True)][1:]  # the first step warms up
     result = {
         "command": "python -m benchmarks.muon",
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(ROOT),
         "machine": f"{os.cpu_count()} cores, {processor()}, one thread, {torch.backends.cpu.get_cpu_capability()}",
         "bfloat16 in hardware": multiplies_bf16("cpu"),
         "milliseconds a step": {name: round(1000 * statistics.median(found[1:]), 1) for name, found in seconds.items()},

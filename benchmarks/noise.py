@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from benchmarks.worlds import Rows, prepare, run, values
 from factloop.statistics.crossed import nested_mean
 from tasks.grids import Grid, load_grid
@@ -89,9 +88,7 @@ def main() -> None:
     levels = {level: at_level([found[level, world][2] for world in options.worlds], grid) for level in options.noise}
     result = {
         "command": " ".join(["python -m benchmarks.noise", *sys.argv[1:]]),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=next(iter(folders.values())), capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "commit": commit_of(next(iter(folders.values()))),
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "profile": profile,
         "worlds": options.worlds,

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.run import DATA, ROOT, environment, fresh_clone, processor
+from benchmarks.run import DATA, ROOT, commit_of, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows, write_rows
 from factloop.world.oracle import parse
 
@@ -363,7 +363,7 @@ def main() -> None:
     clone = work / str(options.worlds[0])
     result = {
         "command": " ".join(["python -m benchmarks.pretraining", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(clone),
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "worlds": options.worlds,
         "what each arm is trained on": ARMS,

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.run import ROOT, environment, fresh_clone, processor
+from benchmarks.run import ROOT, commit_of, environment, fresh_clone, processor
 from factloop.corpora.rows import read_rows
 from factloop.statistics import compare_examples, decide
 from tasks.gates import limits
@@ -127,7 +127,7 @@ def main() -> None:
             found |= some
     result = {
         "command": f"python -m benchmarks.retrains {options.profile} --seeds {options.seeds} --work FOLDER",
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=first, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(first),
         "machine": f"{os.cpu_count()} cores, {processor()}; two retrains at a time, one thread each",
         "seeds": len(found),
         **{

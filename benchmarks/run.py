@@ -51,6 +51,10 @@ def environment() -> dict[str, str]:
 def fresh_clone(folder: Path) -> str:
     """A clone of the last commit there; returns which."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    return commit_of(folder)
+
+
+def commit_of(folder: Path) -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -24,7 +24,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +40,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import mlflow
-from benchmarks.run import ROOT, processor
+from benchmarks.run import ROOT, commit_of, processor
 from factloop.base import from_scratch
 from factloop.contrast.train import Edit, assembled
 from factloop.seq2seq import Seq2Seq
@@ -272,7 +271,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{processor()}, {options.threads} thread"
     result = {
         "command": " ".join(["python -m benchmarks.training", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_of(ROOT),
         "machine": f"{os.cpu_count()} cores, {device}; load when it ended {os.getloadavg()[0]:.1f}",
         "trainings": f"{options.rounds} by each loop, {options.steps} steps of {SHAPES[options.shape].batch}, {options.shape}",
         **measured,

@@ -12,13 +12,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
+from benchmarks.run import commit_of
 from factloop.corpora.readers import titled
 from factloop.corpora.rows import read_rows
 from factloop.seq2seq import SPECIALS, Special
@@ -66,7 +66,7 @@ def main() -> None:
         "head": lambda row, room: linearise(*table(row)),
     }
     result: dict[str, Any] = {"command": "DATA_MIRROR=<folder> python -m benchmarks.truncation", "examples": len(examples), "windows": {}}
-    result["commit"] = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    result["commit"] = commit_of(ROOT)
     coded([text for row in examples for line in [*row["table_array"], table(row)[:2]] for text in line])  # all at once
     specials = {token: coder.convert_tokens_to_ids(str(token)) for token in SPECIALS}
     whole = [sum(counted(linearise(*table(row)), lengths)) for row in examples]

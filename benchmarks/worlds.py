@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.run import ROOT, environment, fresh_clone, processor
+from benchmarks.run import ROOT, commit_of, environment, fresh_clone, processor
 from factloop.claims import KINDS
 from factloop.corpora.rows import read_rows
 from factloop.statistics import auc_interval
@@ -149,9 +149,7 @@ def main() -> None:
             found = dict(zip(folders, two.map(lambda folder, command=command: run(folder, command), folders.values()), strict=True))
     result = {
         "command": " ".join(["python -m benchmarks.worlds", *sys.argv[1:]]),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=next(iter(folders.values())), capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "commit": commit_of(next(iter(folders.values()))),
         "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
         "worlds": options.worlds,
         **({} if options.oracle else judged({world: rows for world, (_, rows, _) in found.items()})),

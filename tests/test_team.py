@@ -169,7 +169,7 @@ def test_a_retrain_starts_on_its_schedule_and_both_servers_tell_of_it(team: Team
 
 
 def test_of_two_runs_one_waits_and_one_whose_worker_is_killed_goes_on_where_it_was(team: Team) -> None:
-    longer = ("--set", "base.denoising.steps=3000", "--set", "base.denoising.checkpoint_every=20")
+    longer = ("--role", "gate", "--set", "base.denoising.steps=3000", "--set", "base.denoising.checkpoint_every=20")
     client = MlflowClient(team.mlflow)
     experiment = client.get_experiment_by_name("factloop-fault")
     assert experiment
@@ -207,6 +207,7 @@ def test_of_two_runs_one_waits_and_one_whose_worker_is_killed_goes_on_where_it_w
     assert len(steps) == len(set(steps)) and max(steps) == 3000
     said = (team.clone.folder / ".factloop" / "worker.log").read_text()
     assert (found := re.search(r"base: goes on from step (\d+) of 3000", said)) and int(found[1]) > 0
+    assert "qagen-gate" in said and "qagen-training" not in said  # the role that was asked for alone
 
 
 def test_who_has_no_account_sees_nothing_and_who_has_one_looks(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,104 @@
+"""Does the truth follow the judge? The checkpoints of several methods by the judge that they are trained on, and by the oracle.
+
+    python -m benchmarks.gaming                                   # worlds 221 to 223, two at a time with a thread each
+    python -m benchmarks.gaming --worlds 221 222 --work ~/worlds  # in clones that `benchmarks.worlds` has left there
+
+In a clone of the last commit for each world `flows.ablate` trains the arms of `configs/grids/gaming.yaml` with ten evaluations on the way
+on 200 validation documents. Where judge and oracle part, training stops: the result says where. Written to
+`benchmarks/results/gaming.json` and `gaming.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.run import ROOT, commit_of, environment, processor
+from benchmarks.worlds import prepare
+from tasks.grids import load_grid
+
+GRID = ROOT / "configs" / "grids" / "gaming.yaml"
+COMMAND = ["-m", "flows.ablate", "--profile", "world", "--grid", str(GRID), "--seeds", "1", "--set", "summarizer.validation.evaluations=10"]
+MEASURES = ("score", "hallucination_rate", "fact_recall")
+CURVES = """
+import flows, json
+from mlflow import MlflowClient
+client = MlflowClient()
+experiment = client.get_experiment_by_name("factloop-world").experiment_id
+found = {{}}
+for arm in {arms!r}:
+    asked = f"tags.step = 'train-{{arm}}-seed-1' and params.contrast.training.steps = '{steps}'"
+    runs = client.search_runs([experiment], asked, order_by=["attributes.start_time DESC"])
+    if runs:
+        curves = {{name: [[point.step, point.value] for point in client.get_metric_history(runs[0].info.run_id, f"train/validation/{{name}}")] for name in {measures!r}}}
+        found[arm] = curves | {{"good_step": runs[0].data.metrics.get("good_step")}}
+print(json.dumps(found))
+"""
+
+
+def run(clone: Path) -> dict[str, Any]:
+    """By arm the curve of each measure, and the step that was kept where judge and oracle parted."""
+    alone, grid = environment() | {"OMP_NUM_THREADS": "1"}, load_grid(GRID)
+    with (clone.parent / f"{clone.name}-gaming.log").open("a") as log:
+        subprocess.run([sys.executable, *COMMAND], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
+    asked = CURVES.format(arms=list(grid.arms), steps=grid.steps, measures=MEASURES)
+    told = subprocess.run([sys.executable, "-c", asked], cwd=clone, env=alone, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(told.stdout.strip().splitlines()[-1])
+    return found
+
+
+def plot(curves: dict[int, dict[str, Any]], path: Path) -> None:
+    """A panel for each arm, a line for each world: the judge's mean score, and what is made up; a ring where training starts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    arms = list(load_grid(GRID).arms)
+    figure, axes = pyplot.subplots(1, len(arms), figsize=(3.2 * len(arms), 3.2), sharey=True)
+    for axis, arm in zip(axes, arms, strict=True):
+        for number, (world, found) in enumerate(curves.items()):
+            if arm in found:
+                score, wrong = ([value for _, value in sorted(found[arm][name])] for name in MEASURES[:2])
+                axis.plot(score, [100 * value for value in wrong], marker=".", linewidth=1, color=f"C{number}", label=f"world {world}")
+                axis.plot(score[0], 100 * wrong[0], marker="o", markersize=9, fillstyle="none", color=f"C{number}")
+        axis.set_title(arm, fontsize=9)
+        axis.set_xlabel("score of the judge that it is trained on", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("summaries with anything made up, %", fontsize=8)
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[221, 222, 223], metavar="SEED")
+    parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    folders = {world: options.work.resolve() / str(world) for world in options.worlds}
+    for world, folder in folders.items():
+        prepare(world, folder, None)
+    with ThreadPoolExecutor(max_workers=2) as two:
+        curves = dict(zip(folders, two.map(run, folders.values()), strict=True))
+    result = {
+        "command": " ".join(["python -m benchmarks.gaming", *sys.argv[1:]]),
+        "commit": commit_of(next(iter(folders.values()))),
+        "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
+        "curves": curves,
+    }
+    results = ROOT / "benchmarks" / "results"
+    (results / "gaming.json").write_text(json.dumps(result) + "\n")
+    plot(curves, results / "gaming.png")
+    print(f"wrote {results / 'gaming.json'} and gaming.png")
+
+
+if __name__ == "__main__":
+    main()

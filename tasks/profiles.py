@@ -272,9 +272,9 @@ def _set(config: dict[str, Any], override: str) -> None:
         raise ProfileError(f"--set {override!r}: other data is another profile; copy configs/{config['name']}.yaml under a new name")
     level = config
     for key in keys[:-1]:
-        if not isinstance(level.get(key), dict):
-            raise ProfileError(f"--set {override!r}: there is no {key!r}; its level has {sorted(level)}")
-        level = level[key]
+        level = level.setdefault(key, {})  # a profile leaves out what is as by default
+        if not isinstance(level, dict):
+            raise ProfileError(f"--set {override!r}: {key!r} is {level!r} and has no fields")
     level[keys[-1]] = _yaml(value, f"--set {override!r}")
 
 

@@ -101,7 +101,7 @@ def test_every_profile_is_valid(name: str) -> None:
         ("smoke", "summarizer.likelihood.stepz=3", "stepz"),
         ("smoke", "summarizer.likelihood.steps=0", "steps is 0; it must be at least 1"),
         ("paper", "summarizer.likelihood.steps=7", "steps is 7; .* or 0 beside epochs"),
-        ("smoke", "summarizer.nothing.steps=3", "there is no 'nothing'"),
+        ("smoke", "summarizer.nothing.steps=3", "summarizer.nothing: Extra inputs are not permitted"),
         ("smoke", "summarizer", "path=value"),
         ("smoke", "data.source.documents=3", "other data is another profile"),
         ("smoke", "device=[1]", "device"),
@@ -126,6 +126,8 @@ def test_a_profile_that_is_not_yaml_or_no_fields_is_refused(tmp_path: Path, text
 
 
 def test_an_override_arrives() -> None:
+    left_out = load_profile("world", ["summarizer.validation.evaluations=5"])  # the profile does not have `validation`
+    assert left_out.summarizer.validation.evaluations == 5
     assert load_profile("smoke", ["summarizer.likelihood.steps=77"]).summarizer.likelihood.steps == 77
 
 

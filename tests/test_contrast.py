@@ -213,11 +213,12 @@ def test_judge_and_truth_have_parted_where_one_rises_and_the_other_surely_falls_
     assert parted(one, 2) is None
     assert (two := parted([*one, looked("step 30", -0.5, 40)], 2)) and two.good == 1 and "2 times in a row; step 10 is" in two.told
     assert parted([*one, looked("step 30", -0.5, 20)], 1) is None  # back again
-    assert parted([*good, looked("step 20", -0.6, 21)], 1) is None  # not surely
+    assert parted([*good, looked("step 20", -0.6, 21)], 1) is parted([*good, looked("step 20", -0.6, 23)], 1) is None  # not surely
     assert parted([*good, looked("step 20", -0.9, 35)], 1) is None  # the judge says so, too
     higher = [looked("round 0", 0.0, 30, "factcc"), looked("round 1", 0.1, 10, "factcc")]
     assert parted(higher, 1) and not parted([higher[0], looked("round 1", 0.1, 50, "factcc")], 1)
-    missing = [replace(good[0], score=[None, *good[0].score[1:]]), replace(one[-1], second=[*one[-1].second[:-1], None])]
+    worse = looked("step 20", -0.6, 45)
+    missing = [replace(good[0], score=[None, *good[0].score[1:]]), replace(worse, second=[*worse.second[:-1], None])]
     assert parted(missing, 1) and not parted([good[0], replace(good[1], score=[None] * 60)], 1)
 
 

@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import ROOT, commit_of, environment, processor
-from benchmarks.worlds import prepare
+from benchmarks.run import ROOT
+from benchmarks.worlds import clones_of, how, in_pairs, told
 from tasks.grids import load_grid
 
 GRID = ROOT / "configs" / "grids" / "gaming.yaml"
@@ -44,12 +40,8 @@ print(json.dumps(found))
 
 def run(clone: Path) -> dict[str, Any]:
     """By arm the curve of each measure, and the step that was kept where judge and oracle parted."""
-    alone, grid = environment() | {"OMP_NUM_THREADS": "1"}, load_grid(GRID)
-    with (clone.parent / f"{clone.name}-gaming.log").open("a") as log:
-        subprocess.run([sys.executable, *COMMAND], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
-    asked = CURVES.format(arms=list(grid.arms), steps=grid.steps, measures=MEASURES)
-    told = subprocess.run([sys.executable, "-c", asked], cwd=clone, env=alone, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(told.stdout.strip().splitlines()[-1])
+    grid = load_grid(GRID)
+    found: dict[str, Any] = told(clone, COMMAND, CURVES.format(arms=list(grid.arms), steps=grid.steps, measures=MEASURES))
     return found
 
 
@@ -82,18 +74,9 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, nargs="+", default=[221, 222, 223], metavar="SEED")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    folders = {world: options.work.resolve() / str(world) for world in options.worlds}
-    for world, folder in folders.items():
-        prepare(world, folder, None)
-    with ThreadPoolExecutor(max_workers=2) as two:
-        curves = dict(zip(folders, two.map(run, folders.values()), strict=True))
-    result = {
-        "command": " ".join(["python -m benchmarks.gaming", *sys.argv[1:]]),
-        "commit": commit_of(next(iter(folders.values()))),
-        "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
-        "curves": curves,
-    }
+    clones = clones_of(options.worlds, options.work)
+    curves = in_pairs(clones, run)
+    result = how("gaming", clones) | {"curves": curves}
     results = ROOT / "benchmarks" / "results"
     (results / "gaming.json").write_text(json.dumps(result) + "\n")
     plot(curves, results / "gaming.png")

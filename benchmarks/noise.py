@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import ROOT, commit_of, processor
-from benchmarks.worlds import Rows, prepare, run, values
+from benchmarks.run import ROOT
+from benchmarks.worlds import Rows, how, in_pairs, prepare, run, values
 from factloop.statistics.crossed import nested_mean
 from tasks.grids import Grid, load_grid
 
@@ -83,13 +80,10 @@ def main() -> None:
     for (level, world), folder in folders.items():
         prepare(world, folder, level, profile)
     command = ["-m", "flows.ablate", "--profile", profile, "--grid", str(options.grid.resolve()), "--seeds", "1"]
-    with ThreadPoolExecutor(max_workers=2) as two:
-        found = dict(zip(folders, two.map(lambda folder: run(folder, command, profile), folders.values()), strict=True))
+    found = in_pairs(folders, lambda folder: run(folder, command, profile))
     levels = {level: at_level([found[level, world][2] for world in options.worlds], grid) for level in options.noise}
     result = {
-        "command": " ".join(["python -m benchmarks.noise", *sys.argv[1:]]),
-        "commit": commit_of(next(iter(folders.values()))),
-        "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
+        **how("noise", folders),
         "profile": profile,
         "worlds": options.worlds,
         "noise": levels,

@@ -18,14 +18,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import combinations
+from functools import partial
+from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -49,14 +50,19 @@ import flows, json
 from mlflow import MlflowClient
 client = MlflowClient()
 experiment = client.get_experiment_by_name("factloop-{profile}").experiment_id
-runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", 1, 1000, ["attributes.start_time ASC"])  # the newest of a step counts
-wanted = [r for r in runs if r.data.tags["step"].startswith(("evaluate-", "judge-gate"))]
+done = lambda step: client.search_runs([experiment], f"tags.step = '{{step}}' and attributes.status = 'FINISHED'", order_by=["attributes.end_time DESC"])
+examples = lambda run: client.download_artifacts(run, "files/examples.jsonl")
+runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=1000)
+# Of several ablations that which has just ended: a clone may have others, whose arms have the same names.
+arms = {{}} if not done("ablate") else json.load(open(client.download_artifacts(done("ablate")[0].info.run_id, "ablation/ablation.json")))["runs"]
 print(json.dumps([{{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags}},
-                  {{r.data.tags["step"]: client.download_artifacts(r.info.run_id, "files/examples.jsonl") for r in wanted}}]))
+                  [examples(run.info.run_id) for run in done("judge-gate")[:1]], {{arm: examples(of[0]) for arm, of in arms.items()}}]))
 """
 JUDGES = ["-m", "flows.train_judges", "--profile", "world", "--role", "gate"]
 METHODS = ["-m", "flows.ablate", "--profile", "world", "--seeds", "1", "--metrics"]
 Rows = list[dict[str, Any]]
+Key = TypeVar("Key")
+Found = TypeVar("Found")
 
 
 def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = "world") -> None:
@@ -69,18 +75,45 @@ def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = 
     path.write_text(yaml.safe_dump(profile))
 
 
-def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[str, float], Rows, dict[str, Rows]]:
-    """Seconds by step, the planted examples with their scores (none where no judge that measures was trained), and by arm the test examples."""
+def clones_of(worlds: Sequence[int], work: Path) -> dict[int, Path]:
+    """A clone for each world, made where there is none."""
+    work.mkdir(parents=True, exist_ok=True)
+    clones = {world: work.resolve() / str(world) for world in worlds}
+    for world, clone in clones.items():
+        prepare(world, clone, None)
+    return clones
+
+
+def told(clone: Path, command: list[str], ask: str) -> Any:
+    """Run a verb in a clone, with one thread and a log beside it; what the code `ask` prints there as JSON."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
         subprocess.run([sys.executable, *command], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
-    told = subprocess.run(
-        [sys.executable, "-c", RUNS.format(profile=profile)], cwd=clone, env=alone, capture_output=True, text=True, check=True
-    )
-    seconds, files = json.loads(told.stdout.strip().splitlines()[-1])
-    found = {step: list(read_rows(Path(path))) for step, path in files.items()}
-    planted = found.pop("judge-gate", [])
-    return seconds, planted, {re.sub(r"^evaluate-|-seed-\d+$", "", step): rows for step, rows in found.items()}
+    printed = subprocess.run([sys.executable, "-c", ask], cwd=clone, env=alone, capture_output=True, text=True, check=True).stdout
+    return json.loads(printed.strip().splitlines()[-1])
+
+
+def in_pairs(clones: Mapping[Key, Path], what: Callable[[Path], Found]) -> dict[Key, Found]:
+    """Of each clone what `what` finds in it, two at a time."""
+    with ThreadPoolExecutor(max_workers=2) as two:
+        return dict(zip(clones, two.map(what, clones.values()), strict=True))
+
+
+def how(name: str, clones: Mapping[Any, Path]) -> dict[str, str]:
+    """The command as anybody would type it, the commit and the machine, which each result begins with."""
+    typed = ["FOLDER" if before == "--work" else word for before, word in pairwise(sys.argv)]
+    return {
+        "command": " ".join([f"python -m benchmarks.{name}", *typed]),
+        "commit": commit_of(next(iter(clones.values()))),
+        "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
+    }
+
+
+def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[str, float], Rows, dict[str, Rows]]:
+    """Seconds by step, the planted examples with their scores (none where no judge that measures was trained), and by arm the test examples."""
+    seconds, planted, arms = told(clone, command, RUNS.format(profile=profile))
+    rows = [row for path in planted for row in read_rows(Path(path))]
+    return seconds, rows, {arm: list(read_rows(Path(path))) for arm, path in arms.items()}
 
 
 def auc(rows: Rows, name: str, kinds: list[str]) -> dict[str, float]:
@@ -139,18 +172,12 @@ def main() -> None:
     only.add_argument("--oracle", action="store_true", help="measure the methods by what needs no judge, and train none that measures")
     parser.add_argument("--work", type=Path, default=ROOT / ".factloop" / "benchmark-worlds", metavar="FOLDER")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    folders = {world: options.work.resolve() / str(world) for world in options.worlds}
-    for world, folder in folders.items():
-        prepare(world, folder, None)
+    clones = clones_of(options.worlds, options.work)
     metrics = UNJUDGED if options.oracle else METRICS
     for command in [JUDGES] * (not options.oracle) + [[*METHODS, *metrics]] * (not options.judges):
-        with ThreadPoolExecutor(max_workers=2) as two:
-            found = dict(zip(folders, two.map(lambda folder, command=command: run(folder, command), folders.values()), strict=True))
+        found = in_pairs(clones, partial(run, command=command))
     result = {
-        "command": " ".join(["python -m benchmarks.worlds", *sys.argv[1:]]),
-        "commit": commit_of(next(iter(folders.values()))),
-        "machine": f"{os.cpu_count()} cores, {processor()}; two worlds at a time, one thread each",
+        **how("worlds", clones),
         "worlds": options.worlds,
         **({} if options.oracle else judged({world: rows for world, (_, rows, _) in found.items()})),
         **({} if options.judges else {"methods": compared({world: arms for world, (_, _, arms) in found.items()}, metrics)}),

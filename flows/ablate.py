@@ -26,7 +26,7 @@ from tasks.data import reproduce
 from tasks.environment import ROOT
 from tasks.failures import told
 from tasks.grids import Grid, arm_profiles, load_grid
-from tasks.judges import with_judges
+from tasks.judges import Role, with_judges
 from tasks.memo import lease
 from tasks.profiles import Profile, ProfileError, load_profile
 from tasks.server import prefect_api
@@ -41,7 +41,7 @@ def ablate(profile: Profile, grid: Grid, arms: dict[str, Profile | None], seeds:
     data = reproduce(profile)
     with parent.parent_run(profile, data, "ablate", grid=grid.model_dump(), seeds=seeds) as context:
         start = steps.done(base.train_base(context, profile, data))
-        roles = ROLES if grid.judged else ROLES[:1]
+        roles: tuple[Role, ...] = ROLES if grid.judged else ("training",)
         judges, _ = ready_judges(context, profile, data, start, steps, arms=[own for own in arms.values() if own], roles=roles)
         gate = judges.get("gate", {})
         context = with_judges(context, *judges.values())

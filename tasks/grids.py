@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
+from .evaluations import JUDGES
 from .profiles import Count, Profile, ProfileError, Strict, load_profile
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"  # it becomes part of metric and run names
-SCORED = ("quals", "qags", "factcc")
 OPEN = ("score", "contrast.")  # of `summarizer`: all else is shared by the arms
 
 
@@ -29,7 +29,7 @@ class Grid(Strict):
     @property
     def judged(self) -> bool:
         """Whether the gate judges are asked: a metric is of one of them."""
-        return any(metric.partition("_")[0] in SCORED for metric in self.metrics)
+        return any(metric.partition("_")[0] in JUDGES for metric in self.metrics)
 
 
 def load_grid(path: Path, metrics: list[str] | None = None) -> Grid:

@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from ..corpora.rows import Row
 
 Scores = Mapping[str, float | None]
 """Of one text, by name."""
 Score = str | Mapping[str, float]
 """What chooses: the name of one score, or the weights of several."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

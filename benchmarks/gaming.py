@@ -4,8 +4,8 @@
     python -m benchmarks.gaming --worlds 221 222 --work ~/worlds  # in clones that `benchmarks.worlds` has left there
 
 In a clone of the last commit for each world `flows.ablate` trains the arms of `configs/grids/gaming.yaml` with ten evaluations on the way
-on 200 validation documents. Where judge and oracle part, training stops: the result says where. Written to
-`benchmarks/results/gaming.json` and `gaming.png`.
+on 200 validation documents, and the profile's contrast goes four rounds, which here do not end where the score no longer rises. Where judge and
+oracle part, training stops: the result says where. Written to `benchmarks/results/gaming.json` and `gaming.png`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,46 @@ for arm in {arms!r}:
         found[arm] = curves | {{"good_step": runs[0].data.metrics.get("good_step")}}
 print(json.dumps(found))
 """
+TRAIN_ROUNDS = """
+import flows
+from prefect import flow
+from flows.retrain import summary_models
+from tasks import base, parent
+from tasks.console import Steps
+from tasks.data import reproduce
+from tasks.judges import find_judge
+from tasks.profiles import load_profile
+from tasks.server import prefect_api
+
+@flow(name="rounds", validate_parameters=False)
+def rounds(profile):
+    steps, data = Steps(profile), reproduce(profile)
+    with parent.parent_run(profile, data, "rounds") as context:
+        start = steps.done(base.train_base(context, profile, data))
+        summary_models(context, profile, data, start, {"qagen": steps.done(find_judge(profile, "qagen", "training"))}, steps)
+
+with prefect_api():
+    rounds(load_profile("world", ["summarizer.rounds=4", "summarizer.validation.margin=-9"]))
+"""
+ROUNDS = """
+import flows, json
+from mlflow import MlflowClient
+client = MlflowClient()
+experiment = client.get_experiment_by_name("factloop-world").experiment_id
+seen = []
+for name in ("mle", "contrastive", *(f"contrastive-round-{number}" for number in range(2, 5))):
+    asked = f"tags.step = 'validate-summarizer-{name}' and attributes.status = 'FINISHED'"
+    seen += client.search_runs([experiment], asked, order_by=["attributes.start_time DESC"], max_results=1)
+print(json.dumps([run.data.metrics for run in seen]))
+"""
 
 
 def run(clone: Path) -> dict[str, Any]:
-    """By arm the curve of each measure, and the step that was kept where judge and oracle parted."""
+    """By arm, and over rounds, the curve of each measure; and the step that was kept where judge and oracle parted."""
     grid = load_grid(GRID)
     found: dict[str, Any] = told(clone, COMMAND, CURVES.format(arms=list(grid.arms), steps=grid.steps, measures=MEASURES))
-    return found
+    rounds = told(clone, ["-c", TRAIN_ROUNDS], ROUNDS)
+    return found | {"rounds": {name: [[number, metrics[name]] for number, metrics in enumerate(rounds)] for name in MEASURES}}
 
 
 def plot(curves: dict[int, dict[str, Any]], path: Path) -> None:
@@ -52,7 +85,7 @@ def plot(curves: dict[int, dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    arms = list(load_grid(GRID).arms)
+    arms = [*load_grid(GRID).arms, "rounds"]
     figure, axes = pyplot.subplots(1, len(arms), figsize=(3.2 * len(arms), 3.2), sharey=True)
     for axis, arm in zip(axes, arms, strict=True):
         for number, (world, found) in enumerate(curves.items()):

@@ -6,10 +6,10 @@
     python -m benchmarks.worlds --worlds 301 302 303 --work ~/worlds
 
 In a clone of the last commit for each world `flows.train_judges` trains the judges that measure and examines them on planted errors, and
-`flows.ablate` trains the arms of `configs/grids/methods.yaml` once each from one MLE model and measures them on test
+`flows.ablate` trains the arms of `configs/grids/methods.yaml` from one MLE model, with each of `--seeds`, and measures them on test
 documents by the oracle and the gate judges. Reports for each score of a gate judge and for word overlap the AUC of telling clean summaries from ones
 with an error, by type; and for each arm the metrics, and how they differ from the reference arm and from every other, with
-intervals over worlds and examples. What is done stays in `--work`, so that a run goes on where it ended.
+intervals over worlds and examples; of each example the mean over the seeds counts. What is done stays in `--work`, so that a run goes on where it ended.
 Written to `benchmarks/results/worlds.json`, `worlds-judges.json` or `worlds-oracle.json`.
 """
 
@@ -49,28 +49,32 @@ RUNS = """
 import flows, json
 from mlflow import MlflowClient
 client = MlflowClient()
-experiment = client.get_experiment_by_name("factloop-{profile}").experiment_id
-done = lambda step: client.search_runs([experiment], f"tags.step = '{{step}}' and attributes.status = 'FINISHED'", order_by=["attributes.end_time DESC"])
+experiment = client.get_experiment_by_name("factloop-world").experiment_id
+done = lambda step: client.search_runs([experiment], f"tags.step = '{step}' and attributes.status = 'FINISHED'", order_by=["attributes.end_time DESC"])
 examples = lambda run: client.download_artifacts(run, "files/examples.jsonl")
 runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=1000)
 # Of several ablations that which has just ended: a clone may have others, whose arms have the same names.
-arms = {{}} if not done("ablate") else json.load(open(client.download_artifacts(done("ablate")[0].info.run_id, "ablation/ablation.json")))["runs"]
-print(json.dumps([{{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags}},
-                  [examples(run.info.run_id) for run in done("judge-gate")[:1]], {{arm: examples(of[0]) for arm, of in arms.items()}}]))
+arms = {} if not done("ablate") else json.load(open(client.download_artifacts(done("ablate")[0].info.run_id, "ablation/ablation.json")))["runs"]
+print(json.dumps([{r.data.tags["step"]: float(r.data.tags["seconds"]) for r in runs if "seconds" in r.data.tags},
+                  [examples(run.info.run_id) for run in done("judge-gate")[:1]], {arm: [examples(one) for one in of] for arm, of in arms.items()}]))
 """
 JUDGES = ["-m", "flows.train_judges", "--profile", "world", "--role", "gate"]
-METHODS = ["-m", "flows.ablate", "--profile", "world", "--seeds", "1", "--metrics"]
+METHODS = ["-m", "flows.ablate", "--profile", "world"]
 Rows = list[dict[str, Any]]
+Arms = dict[str, list[Rows]]
+"""By arm the test examples, of each seed."""
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 
 
-def prepare(world: int, clone: Path, fill_in: float | None, profile_name: str = "world") -> None:
+def prepare(world: int, clone: Path, fill_in: float | None = None) -> None:
+    """A clone whose profile is of this world, at the profile's level of noise or another."""
     if not clone.exists():
         fresh_clone(clone)
-    path = clone / "configs" / f"{profile_name}.yaml"
+    path = clone / "configs" / "world.yaml"
     profile = yaml.safe_load(path.read_text())
     profile |= {"seed": world, "threads": 1, "meteor": False, "test_examples": 600}
+    profile["data"]["source"].pop("fill_in", None)
     profile["data"]["source"] |= {"seed": world} | ({} if fill_in is None else {"fill_in": fill_in})
     path.write_text(yaml.safe_dump(profile))
 
@@ -80,7 +84,7 @@ def clones_of(worlds: Sequence[int], work: Path) -> dict[int, Path]:
     work.mkdir(parents=True, exist_ok=True)
     clones = {world: work.resolve() / str(world) for world in worlds}
     for world, clone in clones.items():
-        prepare(world, clone, None)
+        prepare(world, clone)
     return clones
 
 
@@ -109,11 +113,11 @@ def how(name: str, clones: Mapping[Any, Path]) -> dict[str, str]:
     }
 
 
-def run(clone: Path, command: list[str], profile: str = "world") -> tuple[dict[str, float], Rows, dict[str, Rows]]:
+def run(clone: Path, command: list[str]) -> tuple[dict[str, float], Rows, Arms]:
     """Seconds by step, the planted examples with their scores (none where no judge that measures was trained), and by arm the test examples."""
-    seconds, planted, arms = told(clone, command, RUNS.format(profile=profile))
+    seconds, planted, arms = told(clone, command, RUNS)
     rows = [row for path in planted for row in read_rows(Path(path))]
-    return seconds, rows, {arm: list(read_rows(Path(path))) for arm, path in arms.items()}
+    return seconds, rows, {arm: [list(read_rows(Path(path))) for path in paths] for arm, paths in arms.items()}
 
 
 def auc(rows: Rows, name: str, kinds: list[str]) -> dict[str, float]:
@@ -125,8 +129,9 @@ def auc(rows: Rows, name: str, kinds: list[str]) -> dict[str, float]:
     return asdict(auc_interval(clean, wrong))
 
 
-def values(rows: Rows, metric: str) -> Any:
-    return np.array([row["scores"][metric] for row in rows], dtype=float)
+def values(seeds: list[Rows], metric: str) -> Any:
+    """Of each example the mean over the seeds."""
+    return np.array([[row["scores"][metric] for row in rows] for rows in seeds], dtype=float).mean(axis=0)
 
 
 def judged(planted: dict[int, Rows]) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def judged(planted: dict[int, Rows]) -> dict[str, Any]:
     return {"judges": over, "judges by world": aucs}
 
 
-def compared(arms: dict[int, dict[str, Rows]], metrics: tuple[str, ...]) -> dict[str, Any]:
+def compared(arms: dict[int, Arms], metrics: tuple[str, ...]) -> dict[str, Any]:
     """By arm each metric, and by pair of arms its difference, with intervals over worlds and examples."""
     names = [name for name in next(iter(arms.values())) if all(name in found for found in arms.values())]
     table = {
@@ -167,6 +172,7 @@ def compared(arms: dict[int, dict[str, Rows]], metrics: tuple[str, ...]) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, nargs="+", default=[221, 222, 223, 224, 225], metavar="SEED")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], metavar="SEED", help="of each method's training (default: 1)")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--judges", action="store_true", help="train and examine the judges that measure, and no method")
     only.add_argument("--oracle", action="store_true", help="measure the methods by what needs no judge, and train none that measures")
@@ -174,7 +180,8 @@ def main() -> None:
     options = parser.parse_args()
     clones = clones_of(options.worlds, options.work)
     metrics = UNJUDGED if options.oracle else METRICS
-    for command in [JUDGES] * (not options.oracle) + [[*METHODS, *metrics]] * (not options.judges):
+    methods = [*METHODS, "--seeds", *map(str, options.seeds), "--metrics", *metrics]
+    for command in [JUDGES] * (not options.oracle) + [methods] * (not options.judges):
         found = in_pairs(clones, partial(run, command=command))
     result = {
         **how("worlds", clones),

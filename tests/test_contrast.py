@@ -396,21 +396,25 @@ def test_rounds_are_runs_of_their_own_done_once_and_the_best_is_measured(stores:
 
 
 @pytest.mark.unit
-def test_the_gain_over_noise_is_the_contrastive_arm_less_the_reference_on_the_same_examples(tmp_path: Path) -> None:
+def test_the_gain_over_noise_is_of_the_arms_that_were_trained_in_all_worlds(tmp_path: Path) -> None:
     grid = load_grid(ROOT / "configs" / "grids" / "noise.yaml")
 
-    def rows(wrong: float) -> list[dict[str, Any]]:
-        return [{"scores": {"hallucination_rate": float(n < wrong), "fact_recall": 0.5, "rougeL": None if n else 1.0}} for n in range(20)]
+    def rows(*wrong: int) -> list[list[dict[str, Any]]]:
+        scores = {"fact_recall": 0.5, "rougeL": 1.0}
+        return [[{"scores": scores | {"hallucination_rate": float(n < some)}} for n in range(20)] for some in wrong]
 
-    worlds = [
-        {"mle": rows(9), "mle-longer": rows(10), "contrastive": rows(4)},
-        {"mle": rows(9), "mle-longer": rows(12), "contrastive": rows(8)},
-    ]
+    worlds = {
+        1: {"mle": rows(9), "mle-longer": rows(10), "positive-only": rows(6), "contrastive": rows(4)},
+        2: {"mle": rows(9), "mle-longer": rows(11, 13), "positive-only": rows(6), "contrastive": rows(9, 7)},
+    }
     told = at_level(worlds, grid)
-    assert told["gain"]["hallucination_rate"]["value"] == pytest.approx(-0.25) and told["gain"]["rougeL"]["value"] == 0
+    assert told["not trained"] == {f"positive-only-{other}": [1, 2] for other in ("20", "60", "fast")}
+    gain = told["differences"]["contrastive less mle-longer"]
+    assert gain["hallucination_rate"]["value"] == pytest.approx(-0.25) and gain["rougeL"]["value"] == 0
+    assert told["differences"]["contrastive less positive-only"]["hallucination_rate"]["value"] == pytest.approx(0)
     assert told["arms"]["mle"]["hallucination_rate"]["value"] == pytest.approx(0.45)
-    nothing = at_level([worlds[0], {"mle": rows(9), "mle-longer": rows(12)}], grid)
-    assert nothing["gain"] is None and nothing["why"].endswith("in 1 worlds") and set(nothing["arms"]) == {"mle", "mle-longer"}
+    nothing = at_level({**worlds, 2: {arm: rows for arm, rows in worlds[2].items() if arm != "contrastive"}}, grid)
+    assert nothing["not trained"]["contrastive"] == [2] and set(nothing["arms"]) == {"mle", "mle-longer", "positive-only"}
     draw({0.0: nothing, 0.6: told}, grid, tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 5000
 

@@ -23,10 +23,6 @@ GRID = ROOT / "configs" / "grids" / "gaming.yaml"
 COMMAND = ["-m", "flows.ablate", "--profile", "world", "--grid", str(GRID), "--seeds", "1", "--set", "summarizer.validation.evaluations=10"]
 MEASURES = ("score", "hallucination_rate", "fact_recall")
 CURVES = """
-import flows, json
-from mlflow import MlflowClient
-client = MlflowClient()
-experiment = client.get_experiment_by_name("factloop-world").experiment_id
 found = {{}}
 for arm in {arms!r}:
     asked = f"tags.step = 'train-{{arm}}-seed-1' and params.contrast.training.steps = '{steps}'"
@@ -58,10 +54,6 @@ with prefect_api():
     rounds(load_profile("world", ["summarizer.rounds=4", "summarizer.validation.margin=-9"]))
 """
 ROUNDS = """
-import flows, json
-from mlflow import MlflowClient
-client = MlflowClient()
-experiment = client.get_experiment_by_name("factloop-world").experiment_id
 seen = []
 for name in ("mle", "contrastive", *(f"contrastive-round-{number}" for number in range(2, 5))):
     asked = f"tags.step = 'validate-summarizer-{name}' and attributes.status = 'FINISHED'"

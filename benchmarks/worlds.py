@@ -45,11 +45,13 @@ GROUPS = {
 }
 UNJUDGED = ("hallucination_rate", "fact_recall", "rouge1", "rouge2", "rougeL")
 METRICS = (*UNJUDGED, "quals", "qags", "factcc")
-RUNS = """
+STORE = """
 import flows, json
 from mlflow import MlflowClient
 client = MlflowClient()
 experiment = client.get_experiment_by_name("factloop-world").experiment_id
+"""
+RUNS = """
 done = lambda step: client.search_runs([experiment], f"tags.step = '{step}' and attributes.status = 'FINISHED'", order_by=["attributes.end_time DESC"])
 examples = lambda run: client.download_artifacts(run, "files/examples.jsonl")
 runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=1000)
@@ -89,11 +91,11 @@ def clones_of(worlds: Sequence[int], work: Path) -> dict[int, Path]:
 
 
 def told(clone: Path, command: list[str], ask: str) -> Any:
-    """Run a verb in a clone, with one thread and a log beside it; what the code `ask` prints there as JSON."""
+    """Run a verb in a clone, with one thread and a log beside it; what the code `ask`, which has `client` and `experiment`, prints there as JSON."""
     alone = environment() | {"OMP_NUM_THREADS": "1"}
     with (clone.parent / f"{clone.name}.log").open("a") as log:
         subprocess.run([sys.executable, *command], cwd=clone, env=alone, stdout=log, stderr=log, check=True)
-    printed = subprocess.run([sys.executable, "-c", ask], cwd=clone, env=alone, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-c", STORE + ask], cwd=clone, env=alone, capture_output=True, text=True, check=True).stdout
     return json.loads(printed.strip().splitlines()[-1])
 
 

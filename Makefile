@@ -2,7 +2,7 @@
 # make test                                                               every test
 # make ui                                                                 MLflow and Prefect on localhost
 # make worker                                                             what is scheduled, on this machine
-# make bench                                                              the figures of the README
+# make bench                                                              the main job timed in fresh clones, with its metrics
 # make faults                                                             50 random kills, compared with none
 PROFILE ?= world
 PYTHON ?= python3.11

@@ -1,1 +1,1 @@
-"""Measurements behind the README: `make bench` runs them and writes `benchmarks/results/`."""
+"""Measurements behind README and docs, each a module with its command; what they give is in `benchmarks/results/`."""

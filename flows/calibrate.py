@@ -3,6 +3,7 @@
     python -m flows.calibrate --profile world               # against errors planted in the world
     DATA_MIRROR=~/mirror python -m flows.calibrate --profile news    # against what people said
     python -m flows.calibrate --profile news --labelled mine.jsonl   # document, summary, label (0 to 1); system, edit_types if known
+    python -m flows.calibrate --profile news --labelled mturk_xsum.jsonl podcast.json --reader qags summedits
 
 The card is an artifact of the run and of each judge's model version, and `retrain` shows its gist.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
@@ -34,17 +36,21 @@ from tasks.profiles import Profile, ProfileError, WorldData, load_profile
 from tasks.server import prefect_api
 
 
-def own_labels(path: Path, reader: str) -> tuple[str, str]:
-    """A person's judged summaries as an input: every row is read before any is judged."""
-    if reader not in ("labelled", "qags", "summedits"):
-        raise ProfileError(f"--reader {reader!r}: labelled, qags or summedits")
-    rows = [row | {"source": path.name.partition(".")[0]} for row in read(path, FORMATS[reader])]
-    scratch = STATE / "own" / f"labels-{path.name}.jsonl"
+def own_labels(paths: Sequence[Path], readers: list[str]) -> tuple[str, str]:
+    """A person's judged summaries as an input, each file a source: every row is read before any is judged."""
+    if len(readers) not in (1, len(paths)) or set(readers) - {"labelled", "qags", "summedits"}:
+        raise ProfileError(f"--reader {' '.join(readers)}: labelled, qags or summedits, one for all files or one for each")
+    names = [path.name.partition(".")[0] for path in paths]
+    if len(set(names)) < len(names):
+        raise ProfileError(f"--labelled {' '.join(map(str, paths))}: each file is a source of its own, so each needs a name of its own")
+    files = zip(names, paths, readers * (len(paths) // len(readers)), strict=True)
+    rows = [row | {"source": name} for name, path, reader in files for row in read(path, FORMATS[reader])]
+    scratch = STATE / "own" / f"labels-{paths[0].name}"
     write_rows(scratch, rows)
     digest = file_digest(scratch)
-    path = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
+    kept = scratch.replace(scratch.with_name(f"{digest}.jsonl"))
     kill_point("labels:kept")
-    return str(path), digest
+    return str(kept), digest
 
 
 @flow(name="calibrate", flow_run_name="calibrate-{profile.name}", validate_parameters=False)
@@ -81,8 +87,10 @@ def show(measured: Done, card: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="world", help="whose judges (default: world)")
-    parser.add_argument("--labelled", type=Path, metavar="FILE", help="judged summaries of yours, in place of the profile's")
-    parser.add_argument("--reader", default="labelled", help="its format: labelled (default), qags or summedits")
+    parser.add_argument("--labelled", type=Path, nargs="+", metavar="FILE", help="judged summaries of yours, in place of the profile's")
+    parser.add_argument(
+        "--reader", nargs="+", default=["labelled"], help="format of all files or of each: labelled (default), qags, summedits"
+    )
     options = parser.parse_args(arguments)
     with told("calibrate", FileNotFoundError, IsADirectoryError):
         labelled = own_labels(options.labelled, options.reader) if options.labelled else None

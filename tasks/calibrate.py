@@ -23,7 +23,8 @@ from .report import page, save_page
 BASELINE = "trigrams"
 CARD = "card"  # tag of a model version: the gist of its card
 PLANTED = "planted errors"
-KINDS = ("n", "auc", "balanced_accuracy", "pearson", "spearman", "pearson_partial", "spearman_partial", "over_trigrams")
+COUNTS = ("n", "scored")
+KINDS = (*COUNTS, "auc", "balanced_accuracy", "pearson", "spearman", "pearson_partial", "spearman_partial", "over_trigrams")
 NAMES = re.compile(rf"judge/(?P<name>\w+)/(?:(?P<source>(?!auc/)[\w.-]+)/)?(?P<kind>{'|'.join(KINDS)})(?:/(?P<error>[\w.-]+))?")
 Table = dict[str, dict[str, dict[str, str]]]
 
@@ -43,15 +44,15 @@ def agree(context: Context, profile: Profile, labelled: tuple[str, str], judges:
 
 
 def rows_of(metrics: Mapping[str, float], by_error: bool = False) -> Table:
-    """Source -> score -> kind of agreement -> its value with interval, `n` first; or source -> score -> kind of error -> AUC."""
+    """Source -> score -> kind of agreement -> its value with interval, counts first; or source -> score -> kind of error -> AUC."""
     table: Table = {}
     order = {kind: place for place, kind in enumerate(KINDS)}
     for metric in sorted(metrics, key=lambda metric: order.get(metric.rpartition("/")[2], len(order))):
         found = NAMES.fullmatch(metric)
         if not found or bool(found["error"]) != by_error:
             continue
-        told = f"{metrics[metric]:.0f}" if found["kind"] == "n" else interval_text(metrics, metric)
-        if found["kind"] == "n" or f"{metric}.low" in metrics:  # the ends of an interval are no kinds of error
+        told = f"{metrics[metric]:.0f}" if found["kind"] in COUNTS else interval_text(metrics, metric)
+        if found["kind"] in COUNTS or f"{metric}.low" in metrics:  # the ends of an interval are no kinds of error
             column = found["error"] if by_error else found["kind"]
             table.setdefault(found["source"] or PLANTED, {}).setdefault(found["name"], {})[column] = told
     return table
@@ -78,8 +79,10 @@ def against_baseline(metrics: Mapping[str, float], name: str, source: str) -> st
     of = f"judge/{name}" if source == PLANTED else f"judge/{name}/{source}"
     at = f"{of}/over_{BASELINE}"
     if at not in metrics:
-        count = int(metrics.get(f"{of}/n", 0))
-        why = f"one and the same label on all {count} examples that it judged" if count else "it judged none of the examples"
+        count, scored = (int(metrics.get(f"{of}/{kind}", 0)) for kind in COUNTS)
+        why = "it judged none of the examples"
+        if count:
+            why = f"{'one and the same label on' if scored else 'it found nothing to ask in'} all {count} examples that it judged"
         return f"nothing can be said: {why}"
     if metrics[f"{at}.low"] > 0:
         return "better than trigrams"

@@ -14,14 +14,15 @@ import pytest
 
 from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
-from factloop.corpora.rows import write_rows
+from factloop.corpora.rows import read_rows, write_rows
 from factloop.judges.answers import normalise, token_f1
 from factloop.judges.factcc import FactCC, _examples, new_factcc
 from factloop.metrics import overlap_features
 from factloop.statistics import pearson
 from factloop.steps import judge, summaries
 from factloop.steps.judging import status_shares
-from tasks.calibrate import against_baseline, gist, rows_of, status_table
+from factloop.world.errors import ERROR_TYPES
+from tasks.calibrate import PLANTED, against_baseline, gist, rows_of, status_table
 from tasks.predict import Generator
 from tasks.record import flat_metrics
 from tests.test_training import Quiet, tiny
@@ -58,6 +59,7 @@ def test_an_example_that_one_judge_refuses_counts_for_the_others(tmp_path: Path,
     verdicts[7]["quals"] = ("no_evidence", None)
     metrics = calibrated(rows, verdicts, tmp_path, monkeypatch)
     table = rows_of(metrics)["mine"]
+    assert table["quals"]["scored"] == "7" and table["factcc"]["scored"] == "6"
     assert {name: found["n"] for name, found in table.items()} == {
         "quals": "8", "factcc": "6", **dict.fromkeys(("unigrams", "bigrams", "trigrams", "worst_sentence", "values"), "8"),
     }  # fmt: skip
@@ -81,7 +83,7 @@ def test_of_equal_labels_nothing_is_said_and_how_many_there_are(
     metrics = calibrated([{"label": label} for label in labels], verdicts, tmp_path, monkeypatch)
     told = f"nothing can be said: one and the same label on all {len(labels)} examples that it judged"
     assert against_baseline(metrics, "quals", "mine") == told and gist(metrics, "quals") == f"mine: {told}"
-    assert rows_of(metrics)["mine"]["quals"] == {"n": str(len(labels))}
+    assert rows_of(metrics)["mine"]["quals"] == {"n": str(len(labels)), "scored": str(len(labels))}
 
 
 @pytest.mark.unit
@@ -89,7 +91,51 @@ def test_a_judge_that_takes_no_example_costs_only_its_own_row(tmp_path: Path, mo
     verdicts: list[dict[str, tuple[str, float | None]]] = [{"quals": ("too long: x", None)} for _ in range(6)]
     metrics = calibrated([{"label": n / 5} for n in range(6)], verdicts, tmp_path, monkeypatch)
     assert gist(metrics, "quals") == "mine: nothing can be said: it judged none of the examples"
-    assert set(rows_of(metrics)["mine"]["trigrams"]) == {"n", "pearson", "spearman", "over_trigrams"}
+    assert set(rows_of(metrics)["mine"]["trigrams"]) == {"n", "scored", "pearson", "spearman", "over_trigrams"}
+
+
+@pytest.mark.unit
+def test_of_a_judge_that_finds_nothing_to_ask_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts: list[dict[str, tuple[str, float | None]]] = [{"qags": ("no_evidence", None)} for _ in range(6)]
+    metrics = calibrated([{"label": n % 2} for n in range(6)], verdicts, tmp_path, monkeypatch)
+    assert gist(metrics, "qags") == "mine: nothing can be said: it found nothing to ask in all 6 examples that it judged"
+    assert rows_of(metrics)["mine"]["qags"] == {"n": "6", "scored": "0"}
+    planted = [row | {"error": None if row["label"] else ERROR_TYPES[0]} for row in read_rows(tmp_path / "examples.jsonl")]
+    assert gist(flat_metrics(judge.aucs(planted)), "qags") == gist(metrics, "qags").replace("mine", PLANTED)
+
+
+@pytest.mark.unit
+def test_each_source_is_measured_by_itself_but_for_the_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two labels or graded, alone or beside others; nothing to ask counts as the lowest score of its source."""
+    kinds = {"two": [0.0, 1.0] * 4, "other": [1.0, 1.0, 0.0, 0.0], "graded": [0.0, 0.25, 0.5, 1.0, 0.75, 0.0]}
+    given = {
+        "two": [-3.0, -1.0, -2.0, -1.5, -2.5, None, -2.2, -0.5],
+        "other": [-1.2, -1.3, -1.45, -1.4],
+        "graded": [-3.0, None, -2.0, 0.0, -1.0, -4.0],
+    }
+
+    def told(*sources: str) -> dict[str, float]:
+        rows = [
+            {"source": source, "label": label, "system": f"s{n % 2 if source == 'graded' else 0}"}
+            for source in sources
+            for n, label in enumerate(kinds[source])
+        ]
+        verdicts: list[dict[str, tuple[str, float | None]]] = [
+            {"quals": ("no_evidence" if score is None else "scored", score)} for source in sources for score in given[source]
+        ]
+        metrics = calibrated(rows, verdicts, tmp_path, monkeypatch)
+        return {name: value for name, value in metrics.items() if name.startswith("judge/")}
+
+    alone, together = [told(source) for source in kinds], told(*kinds)
+    apart = {name: value for metrics in alone for name, value in metrics.items()}
+    assert {name for name in together if name not in apart and "balanced_accuracy" not in name} == set()
+    assert apart == {name: value for name, value in together.items() if name in apart}
+    # The best threshold of `two` is -1.75 and of `other` -1.35, where they would have 0.875 and 1: each has that of the other.
+    assert (together["judge/quals/two/balanced_accuracy"], together["judge/quals/other/balanced_accuracy"]) == (0.75, 0.5)
+    filled = [-4.0 if score is None else score for score in given["graded"]]
+    assert together["judge/quals/graded/pearson"] == pytest.approx(np.corrcoef(filled, kinds["graded"])[0, 1])
+    assert "judge/quals/graded/pearson_partial" in together and "judge/quals/two/pearson_partial" not in together
+    assert {"judge/quals/two/pearson", "judge/quals/two/auc"} <= together.keys() and "judge/quals/graded/auc" not in together
 
 
 @pytest.mark.unit

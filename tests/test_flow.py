@@ -214,9 +214,16 @@ def test_judges_are_calibrated_on_labels_and_their_card_is_with_the_model(smoke:
     ]
     path = tmp_path / "mine.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path))
+    people = tmp_path / "xsum.jsonl"
+    for row in rows:
+        said = {"sentence": row["summary"], "responses": [{"response": "yes" if row["label"] else "no"}]}
+        print(json.dumps({"article": row["document"], "summary_sentences": [said]}), file=people.open("a"))
+    result = clone.run("-m", "flows.calibrate", "--profile", "smoke", "--labelled", str(path), str(people), "--reader", "labelled", "qags")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert re.search(r"unigrams +│ 24 +│ (1\.000|0\.9\d\d)", result.stdout)  # other documents share few words with a summary
+    assert (
+        len(re.findall(r"unigrams +│ 24 +│ 24 +│ (1\.000|0\.9\d\d)", result.stdout)) == 2
+    )  # other documents share few words with a summary
+    assert result.stdout.count("balanced accuracy") == 2  # of each, at the threshold of the other
     card = Path(re.search(r"card +(\S+)", result.stdout)[1]).read_text()  # type: ignore[index]
     assert "quals_worst" in card and "<th> b swap</th>" in card and "<b>swap" not in card
     found = clone.ask("""

@@ -162,7 +162,7 @@ def test_mined_sentences_and_labels(clone: Clone, tmp_path: Path) -> None:
     assert again.returncode == 0 and len(out.read_text().splitlines()) == 10, again.stderr[-3000:]
     assert {path.name for path in tmp_path.iterdir()} == {"clone", "pages.tar.gz", out.name, f"{out.name}.refused.jsonl"}
     write_rows(tmp_path / "labels.jsonl", [{"document": "Mara won in Oslo.", "summary": "Mara won.", "label": 1}])
-    code = f"import flows; from pathlib import Path; from flows.calibrate import own_labels; print(own_labels(Path({str(tmp_path / 'labels.jsonl')!r}), 'labelled')[0])"
+    code = f"import flows; from pathlib import Path; from flows.calibrate import own_labels; print(own_labels([Path({str(tmp_path / 'labels.jsonl')!r})], ['labelled'])[0])"
     assert clone.run("-c", code, FACTLOOP_KILL=LABELS[0]).returncode == -signal.SIGKILL
     (kept,) = (clone.folder / ".factloop" / "own").iterdir()
     assert clone.run("-c", code).stdout.strip() == str(kept)

@@ -63,16 +63,15 @@ def aucs(rows: list[Row]) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in rows[0]["scores"]:
         judged = [row for row in rows if _taken(name, row)]
-        metrics[f"judge/{name}/n"] = len(judged)
-        scores = {kind: _given(name, [row for row in judged if row["error"] == kind], -np.inf) for kind in (None, *ERROR_TYPES)}
-        if not scores[None]:
+        metrics |= {f"judge/{name}/{kind}": count for kind, count in _counts(name, judged).items()}
+        given = list(zip(_given(name, judged), (row["error"] for row in judged), strict=True))
+        scores = {kind: [score for score, error in given if error == kind] for kind in (None, *ERROR_TYPES)}
+        if not scores[None] or not metrics[f"judge/{name}/scored"]:
             continue
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
         if hard:
             metrics[f"judge/{name}/auc"] = asdict(auc_interval(scores[None], hard))
-            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(
-                _over(name, [r for r in judged if r["error"] != OVERLAP_FINDS], -np.inf, _auc)
-            )
+            metrics[f"judge/{name}/over_{BASELINE}"] = asdict(_over(name, [row for row in judged if row["error"] != OVERLAP_FINDS], _auc))
         for kind in ERROR_TYPES:
             if scores[kind]:
                 metrics[f"judge/{name}/auc/{slug(kind)}"] = asdict(auc_interval(scores[None], scores[kind]))
@@ -82,31 +81,29 @@ def aucs(rows: list[Row]) -> dict[str, Any]:
 def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
     """Inputs: judges as `judge_pairs` takes them, and `labelled`: document, summary, label, source; errors and system if known.
 
-    For a source whose labels are 0 or 1: AUC, AUC by kind of error, and balanced accuracy at the
-    threshold that is best on the other such sources. For one whose labels are graded: Pearson and
-    Spearman, and where it names more than one system both partial to the system. Each of the `n`
-    examples that the judge of the score took; only `n` where these have one and the same label.
+    By score and source: how many examples its judge took (`n`), and of how many it has a score (`scored`: about the others it found nothing
+    to ask). Unless it has none or these have one and the same label: Pearson and Spearman, where the source names more than one system both
+    partial to the system, too; and where its labels are 0 or 1 the AUC, the AUC by kind of error, and balanced accuracy at the threshold
+    that is best on the other such sources.
     """
     rows = _judged(list(read_rows(inputs["labelled"])), config, inputs, out, checkpoints, progress)
     metrics: dict[str, Any] = {"examples": len(rows)} | status_shares(row["statuses"] for row in rows)
     sources = {source: [row for row in rows if row["source"] == source] for source in dict.fromkeys(row["source"] for row in rows)}
-    of_two_labels = [source for source, group in sources.items() if {row["label"] for row in group} == {0.0, 1.0}]
     for name in rows[0]["scores"]:
         taken = {source: [row for row in group if _taken(name, row)] for source, group in sources.items()}
-        metrics |= {f"judge/{name}/{slug(source)}/n": len(group) for source, group in taken.items()}
-        taken = {source: group for source, group in taken.items() if len({row["label"] for row in group}) > 1}
-        binary = [source for source in of_two_labels if source in taken]
-        known = [row["scores"][name] for group in taken.values() for row in group if row["scores"][name] is not None]
-        least = min(known, default=0.0)
-        scores = {source: np.array(_given(name, group, least)) for source, group in taken.items()}
+        counts = {source: _counts(name, group) for source, group in taken.items()}
+        metrics |= {f"judge/{name}/{slug(source)}/{kind}": count for source in taken for kind, count in counts[source].items()}
+        taken = {source: group for source, group in taken.items() if counts[source]["scored"] and len({row["label"] for row in group}) > 1}
+        scores = {source: np.array(_given(name, group)) for source, group in taken.items()}
         labels = {source: np.array([row["label"] for row in group]) for source, group in taken.items()}
+        binary = [source for source in taken if set(labels[source]) == {0.0, 1.0}]
         for source, group in taken.items():
             x, y, at = scores[source], labels[source], f"judge/{name}/{slug(source)}"
-            metrics[f"{at}/over_{BASELINE}"] = asdict(_over(name, group, least, _auc if source in binary else pearson))
+            metrics[f"{at}/over_{BASELINE}"] = asdict(_over(name, group, _auc if source in binary else pearson))
+            systems = [row.get("system", "") for row in group]
+            found = correlations(x, y, systems if len(set(systems)) > 1 else None)
+            metrics |= {f"{at}/{kind}": asdict(estimate) for kind, estimate in found.items()}
             if source not in binary:
-                systems = [row.get("system", "") for row in group]
-                found = correlations(x, y, systems if len(set(systems)) > 1 else None)
-                metrics |= {f"{at}/{kind}": asdict(estimate) for kind, estimate in found.items()}
                 continue
             metrics[f"{at}/auc"] = asdict(auc_interval(x[y == 1], x[y == 0]))
             for error in sorted({error for row in group for error in row.get("errors", [])}):
@@ -136,16 +133,21 @@ def _taken(name: str, row: Row) -> bool:
     return row["statuses"].get(name.partition("_")[0], "scored") in ("scored", "no_evidence")
 
 
-def _given(name: str, rows: Sequence[Row], least: float) -> list[float]:
-    """A score of each row. One without evidence counts as the lowest: nothing in it could be asked about."""
-    return [least if row["scores"][name] is None else row["scores"][name] for row in rows]
+def _counts(name: str, rows: Sequence[Row]) -> dict[str, int]:
+    return {"n": len(rows), "scored": sum(row["scores"][name] is not None for row in rows)}
+
+
+def _given(name: str, rows: Sequence[Row]) -> list[float]:
+    """A score of each row. One without evidence counts as the lowest of these: nothing in it could be asked about."""
+    found = [row["scores"][name] for row in rows]
+    least = min((score for score in found if score is not None), default=0.0)
+    return [least if score is None else score for score in found]
 
 
 def _auc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     return auc(scores[labels == 1], scores[labels == 0])
 
 
-def _over(name: str, rows: Sequence[Row], least: float, agreement: Callable[[Any, Any], float]) -> Estimate:
+def _over(name: str, rows: Sequence[Row], agreement: Callable[[Any, Any], float]) -> Estimate:
     """How much better a score agrees with the labels than the trigrams that summary and document share."""
-    labels = [row["label"] for row in rows]
-    return paired_agreement(agreement, _given(name, rows, least), _given(BASELINE, rows, 0.0), labels)
+    return paired_agreement(agreement, _given(name, rows), _given(BASELINE, rows), [row["label"] for row in rows])

@@ -201,21 +201,23 @@ def per_example(references: list[str], outputs: list[str], cells: list[list[str]
     """What each example adds to a metric's sums; `cells`: percent of the highlighted cells that an output states."""
     from factloop.metrics import bleu_statistics, meteor_statistics, rouge
 
-    lowered = [[text.lower() for text in texts] for texts in (references, outputs)]
-    found: dict[str, Any] = {"bleu_lowercase": bleu_statistics(*lowered), "meteor": meteor_statistics(references, outputs)}
+    found: dict[str, Any] = {
+        "bleu_lowercase": bleu_statistics(references, outputs, lowercase=True),
+        "meteor": meteor_statistics(references, outputs),
+    }
     found |= {name: np.array(values) for name, values in rouge(references, outputs).items()}
     if cells:
-        stated = [[cell.lower() in output for cell in some] for some, output in zip(cells, lowered[1], strict=True)]
+        stated = [[cell.lower() in output.lower() for cell in some] for some, output in zip(cells, outputs, strict=True)]
         found["cells"] = np.array([100 * float(np.mean(some)) for some in stated])
     return found
 
 
 def summary(work: Path, mirror: Path) -> dict[str, Any]:
-    from factloop.metrics import bleu, meteor
+    from factloop.metrics import corpus_bleu, corpus_meteor
     from factloop.statistics import interval, paired_difference
     from factloop.statistics.bootstrap import mean
 
-    statistic = {"bleu_lowercase": bleu, "meteor": meteor}
+    statistic = {"bleu_lowercase": corpus_bleu, "meteor": corpus_meteor}
 
     def rows(name: str) -> Rows:
         return list(read_rows(work / f"measured-{name}" / "examples.jsonl"))

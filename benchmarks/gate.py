@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.run import ROOT, commit_of
 from factloop.corpora.rows import read_rows
-from factloop.judges import bleu
+from factloop.metrics import corpus_bleu
 from factloop.statistics import Difference, decide, paired_difference
 
 Sides = tuple[np.ndarray, np.ndarray]
@@ -103,12 +103,16 @@ def bleu_of_rows(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Draw:
     before, best = table.mean(1).sum(0), perfect.sum(0)
 
     def draw(rng: np.random.Generator, count: int, gain: float) -> Sides:
-        if gain > 100 - bleu(before):
+        if gain > 100 - corpus_bleu(before):
             raise Unreachable
         low, high = 0.0, 1.0
         for _ in range(30):
             share = (low + high) / 2
-            low, high = (share, high) if bleu(1000 * ((1 - share) * before + share * best)) < bleu(1000 * before) + gain else (low, share)
+            low, high = (
+                (share, high)
+                if corpus_bleu(1000 * ((1 - share) * before + share * best)) < corpus_bleu(1000 * before) + gain
+                else (low, share)
+            )
         index = rng.integers(0, len(table), count)
         swapped = rng.random(count) < 0.5
         chosen = np.where(swapped[:, None, None], table[index, ::-1], table[index])
@@ -175,7 +179,9 @@ def real() -> list[Scenario]:
 def differences(scenario: Scenario, rng: np.random.Generator, gains: dict[str, float]) -> dict[str, Difference]:
     """Candidate less champion, the candidate truly better by `gains`."""
     drawn = {name: draw(rng, scenario.examples, gains.get(name, 0.0)) for name, draw in scenario.metrics.items()}
-    return {name: paired_difference(*sides, bleu if name == "bleu" else None, int(rng.integers(2**31))) for name, sides in drawn.items()}
+    return {
+        name: paired_difference(*sides, corpus_bleu if name == "bleu" else None, int(rng.integers(2**31))) for name, sides in drawn.items()
+    }
 
 
 def simulate(scenario: Scenario, pairs: int, seed: int) -> dict[str, Any]:

@@ -242,11 +242,11 @@ def statistic(metric: str) -> tuple[Callable[[dict[str, Any]], Any], Callable[[A
 
     In percent, `cells`: whether an answer has every cell of the right row; `true`: whether it states that row's fact, in any wording of the world.
     """
-    from factloop.metrics import bleu, meteor
+    from factloop.metrics import corpus_bleu, corpus_meteor
     from factloop.statistics.bootstrap import mean
 
     if metric in ("bleu", "meteor"):
-        return lambda row: row[f"{metric}_statistics"], {"bleu": bleu, "meteor": meteor}[metric]
+        return lambda row: row[f"{metric}_statistics"], {"bleu": corpus_bleu, "meteor": corpus_meteor}[metric]
     if metric == "cells":
         return lambda row: [100.0 * states(row["output"], told(row["table"]["rows"], row["reference"])), 1.0], mean
     if metric == "true":

@@ -27,7 +27,7 @@ from tasks.console import console as terminal
 from tasks.console import say
 from tasks.data import reproduce
 from tasks.environment import STATE
-from tasks.evidence import trace_examples
+from tasks.evidence import TRACED, trace_examples
 from tasks.failures import told
 from tasks.judges import examine, gate_judges, with_judges
 from tasks.keys import file_digest
@@ -54,7 +54,7 @@ def own_labels(paths: Sequence[Path], readers: list[str]) -> tuple[str, str]:
 
 
 @flow(name="calibrate", flow_run_name="calibrate-{profile.name}", validate_parameters=False)
-def calibrate(profile: Profile, labelled: tuple[str, str] | None = None) -> tuple[Done, Path]:
+def calibrate(profile: Profile, labelled: tuple[str, str] | None = None, traces: int = TRACED) -> tuple[Done, Path]:
     """Measure the gate judges and write their card; returns what was measured and the card's path."""
     judges = gate_judges(profile)
     data = reproduce(profile)
@@ -63,7 +63,7 @@ def calibrate(profile: Profile, labelled: tuple[str, str] | None = None) -> tupl
     with parent.parent_run(profile, data, "calibrate") as context:
         context = with_judges(context, judges)
         measured = agree(context, profile, labelled, judges) if labelled else examine(context, profile, data, judges, "gate")
-        trace_examples(measured)
+        trace_examples(measured, traces)
         return measured, write_card(profile, measured, judges)
 
 
@@ -91,11 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--reader", nargs="+", default=["labelled"], help="format of all files or of each: labelled (default), qags, summedits"
     )
+    parser.add_argument("--traces", type=int, default=TRACED, metavar="N", help="examples to trace in MLflow, worst first (default: 20)")
     options = parser.parse_args(arguments)
     with told("calibrate", FileNotFoundError, IsADirectoryError):
         labelled = own_labels(options.labelled, options.reader) if options.labelled else None
         with prefect_api():
-            show(*calibrate(load_profile(options.profile), labelled))
+            show(*calibrate(load_profile(options.profile), labelled, options.traces))
     return 0
 
 

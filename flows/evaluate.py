@@ -23,7 +23,7 @@ from rich.markup import escape
 from factloop.corpora.own import COLUMNS, read_own
 from tasks.console import console as terminal
 from tasks.console import metric_table, say
-from tasks.evidence import trace_examples
+from tasks.evidence import TRACED, trace_examples
 from tasks.failures import told
 from tasks.gate import each_example
 from tasks.memo import Done
@@ -35,8 +35,12 @@ METRICS = [
     "quals",
     "quals_low",
     "quals_worst",
+    "quals_answer",
+    "quals_answer_worst",
     "qags",
+    "qags_worst",
     "factcc",
+    "factcc_worst",
     "no_evidence",
     "unigrams",
     "bigrams",
@@ -46,6 +50,7 @@ METRICS = [
     "rouge2",
     "rougeL",
     "bleu",
+    "bleu_lowercase",
     "meteor",
 ]
 
@@ -55,11 +60,11 @@ class Refused(ValueError):
 
 
 @flow(name="evaluate", flow_run_name="evaluate-{own.name}", validate_parameters=False)
-def evaluate(own: Own, scores: Path) -> tuple[Done, Path]:
+def evaluate(own: Own, scores: Path, traces: int = TRACED) -> tuple[Done, Path]:
     """Judge the rows; returns what was measured and the path of the report."""
     done = judge_rows(own)
     if own.judges:
-        trace_examples(done)
+        trace_examples(done, traces)
     return done, write_pages(own, done, scores)
 
 
@@ -94,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--skip-bad-rows", action="store_true", help="judge the other rows of a file with broken ones (default: none of it)"
     )
+    parser.add_argument("--traces", type=int, default=TRACED, metavar="N", help="examples to trace in MLflow, worst first (default: 20)")
     parser.add_argument("--overwrite", action="store_true", help="replace the table of scores if it exists")
     for name in COLUMNS:
         parser.add_argument(f"--{name}", metavar="FIELD", help=f"your field for the {name}, if not {name!r}")
@@ -105,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         kind, rows = read_own(options.file, options.kind, columns, not options.model, options.skip_bad_rows)
         own = prepare_own(options.file.name, kind, rows, profile, options.model)
         with prefect_api():
-            done, report = evaluate(own, scores)
+            done, report = evaluate(own, scores, options.traces)
             show(own, done, scores, report)
     return 0
 

@@ -20,9 +20,10 @@ from factloop.faults import kill_point
 from .gate import each_example
 from .memo import Done
 
-TRACED = 20  # examples of a run, the worst by QUALS
-TAG = "traced"
+TRACED = 20  # examples of a run, the worst by QUALS, unless more are asked for: a trace takes its time
+TAG = "traced"  # tag: how many were asked for
 TRACING = "tracing"  # tag: the traces that are being written
+PART = 100  # of them at once: their ids must fit into the tag
 
 
 HEIGHT, COLUMN, BAR = 110, 26, 10  # of the plot, pixels
@@ -56,33 +57,37 @@ def token_plot(pair: Mapping[str, Any]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
-def worst(rows: Iterable[Row]) -> list[Row]:
-    """Scored rows by QUALS, lowest first, then the others that could be read; at most `TRACED`."""
+def worst(rows: Iterable[Row], count: int = TRACED) -> list[Row]:
+    """Scored rows by QUALS, lowest first, then the others that could be read; at most `count`."""
     readable = (row for row in rows if row["document"])
-    return nsmallest(TRACED, readable, key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
+    return nsmallest(count, readable, key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
 
 
 @task(task_run_name="traces-{done.name}")
-def trace_examples(done: Done) -> None:
-    """A trace for each of the worst examples of a judging run, once: they are in the run's tab Traces."""
+def trace_examples(done: Done, count: int = TRACED) -> None:
+    """A trace for each of the worst `count` examples of a judging run, once: they are in the run's tab Traces."""
     client = MlflowClient()
     run = client.get_run(done.run_id)
-    if TAG in run.data.tags:
+    if int(run.data.tags.get(TAG, -1)) >= count:
         return
     experiment = run.info.experiment_id
-    ended = [trace.info.trace_id for trace in client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False)]
-    begun = {*ended, *run.data.tags.get(TRACING, "").split()}  # a trace that is not ended does not know its run
-    if begun:  # by a process that was killed
-        client.delete_traces(experiment, trace_ids=list(begun))
-    rows = worst(each_example(done))
-    # All are begun before any is written, and so known by one tag: while spans are written every other request to SQLite waits.
-    roots = [client.start_trace("judge", "EVALUATOR", judged(row), experiment_id=experiment, run_id=done.run_id) for row in rows]
-    client.set_tag(done.run_id, TRACING, " ".join(root.trace_id for root in roots))
-    for root, row in zip(roots, rows, strict=True):
-        _trace(client, root, row)
-        kill_point("trace:logged", done.name)
-    mlflow.flush_trace_async_logging()  # they are written by a thread of their own
-    client.set_tag(done.run_id, TAG, str(len(rows)))
+    known: list[str] = run.data.tags.get(TRACING, "").split()  # a trace that is not ended does not know its run
+    while ended := client.search_traces(locations=[experiment], run_id=done.run_id, include_spans=False, max_results=PART):
+        # By a process that was killed, or when fewer were asked for.
+        client.delete_traces(experiment, trace_ids=[trace.info.trace_id for trace in ended])
+    if known:
+        client.delete_traces(experiment, trace_ids=known)
+    rows = worst(each_example(done), count)
+    for begin in range(0, len(rows), PART):
+        part = rows[begin : begin + PART]
+        # All are begun before any is written, and so known by one tag: while spans are written every other request to SQLite waits.
+        roots = [client.start_trace("judge", "EVALUATOR", judged(row), experiment_id=experiment, run_id=done.run_id) for row in part]
+        client.set_tag(done.run_id, TRACING, " ".join(root.trace_id for root in roots))
+        for root, row in zip(roots, part, strict=True):
+            _trace(client, root, row)
+            kill_point("trace:logged", done.name)
+        mlflow.flush_trace_async_logging()  # they are written by a thread of their own
+    client.set_tag(done.run_id, TAG, str(count))
     client.delete_tag(done.run_id, TRACING)
 
 

@@ -79,8 +79,9 @@ class Generator(PythonModel):
             return pd.DataFrame({"question": [self.model.decode(line[0].ids) for line in found]})
         windows = tokenise(self.model.seq2seq, texts)
         if self.kind == "answer-extractor":
-            spans = extract_answers(self.model, windows, settings.answer_floor, settings.answer_length)
-            return pd.DataFrame({"answers": [json.dumps([span.text for span in line]) for line in spans]})
+            room = self.model.seq2seq.window.source - 1
+            spans = [extract_answers(self.model, pieces(window, room), settings.answer_floor, settings.answer_length) for window in windows]
+            return pd.DataFrame({"answers": [json.dumps(list(dict.fromkeys(one.text for part in line for one in part))) for line in spans]})
         read = [pieces(window, text_room(self.model.seq2seq)) for window in windows]
         given = answer(self.model, read, [[row["question"]] for row in rows], settings.answer_length)
         return pd.DataFrame({"answer": [one.text or "" for (one,) in given]})

@@ -192,6 +192,6 @@ def test_factcc_as_it_is_served_says_why_there_is_no_score() -> None:
     served = Generator()
     served.kind, served.model = "factcc", new_factcc(tiny(), 0)
     out = served.predict(None, pd.DataFrame({"document": ["Mara won.", "Mara won."], "summary": ["Mara won.", "?!"]}))
-    assert out["status"].tolist() == ["scored", "no words: the summary is punctuation"]
+    assert out["status"].tolist() == ["scored", "empty: the summary has no letter or digit"]
     assert 0 < float(out["correct"][0]) < 1 and out["correct"][1] == "" and json.loads(out["sentences"][1]) == []
     assert FactCC([], "empty").mean is None

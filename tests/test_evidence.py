@@ -66,3 +66,24 @@ def test_a_trace_of_quals_tells_both_sides() -> None:
     steps = steps_of("quals", [PAIR], TOLD)
     names = ["extract and ask", "answer given the summary", "answer given the document", "compare"]
     assert [name for name, _, _ in steps] == names and steps[3][2][0]["document - summary"] == -0.5
+
+
+def test_a_report_marks_what_factcc_finds_wrong_and_shows_by_what() -> None:
+    evidence = [
+        {"text": "Jonas <b>won</b>.", "correct": 0.1, "source": [0, 4], "claim": [0, 5]},
+        {"text": "It rained.", "correct": 0.9, "source": [5, 9], "claim": [3, 9]},
+    ]
+    row = {
+        "id": "a",
+        "status": "scored",
+        "marked": [],
+        "scores": {},
+        "reference": None,
+        "document": TOLD["document"],
+        "evidence": {"factcc": evidence},
+    }
+    own = SimpleNamespace(name="n", kind="summaries", writer="w", profile=SimpleNamespace(name="p"), judges={"factcc": 1})
+    done = SimpleNamespace(run_id="r", metrics={})
+    text = page("evaluate.html.jinja", own=own, done=done, names=[], rows=[row], broken=[], statuses={}, token_plot=token_plot)
+    assert '<mark class="doubted">Jonas</mark> &lt;b&gt;won&lt;/b&gt;.' in text and "by: Mara<" in text
+    assert "<td>It rained.</td>" in text and "by: won.<" in text

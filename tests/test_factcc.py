@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import sys
@@ -273,7 +274,7 @@ def test_it_learns_is_saved_and_reads_back(tmp_path: Path) -> None:
     model = reader()
     curve = train_factcc(model, claims, TrainingSettings(60, 16, 1e-2, warmup=5), 0, tmp_path, Quiet())
     assert curve[-1]["accuracy"] == 1 and curve[-1]["span_loss"] < curve[0]["span_loss"] / 2
-    found = factcc(model, documents[:2] * 2, [documents[0], documents[1].replace("wrote", "did not"), "", "?!"], FactccSettings())
+    found = factcc(model, documents[:2] * 2, [documents[0], documents[1].replace("wrote", "did not"), "", "?! __"], FactccSettings())
     right, wrong = found[0].sentences[0], found[1].sentences[0]
     assert right.correct > 0.9 > 0.1 > wrong.correct
     assert wrong.text[slice(*wrong.claim)] == "did not" and documents[1][slice(*wrong.source)] == "wrote"
@@ -281,8 +282,8 @@ def test_it_learns_is_saved_and_reads_back(tmp_path: Path) -> None:
     assert [verdict.status for verdict in found] == [
         "scored",
         "scored",
-        "empty: the summary has no words",
-        "no words: the summary is punctuation",
+        "empty: the summary has no letter or digit",
+        "empty: the summary has no letter or digit",
     ]
     model.save(tmp_path / "model")
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors"}
@@ -329,12 +330,12 @@ def test_of_a_long_document_each_sentence_takes_the_piece_that_speaks_for_it() -
     assert parts[2].status.startswith("too long: document of ") and parts[2].mean is None
     wordy = "w" * 2 * longest_claim(model.seq2seq) + "."
     assert factcc(model, [long[:50]], [wordy], FactccSettings())[0].status.startswith("too long: sentence of ")
-    assert factcc(model, [""], ["Mara won."], FactccSettings())[0] == FactCC([], "empty: the document has no words")
+    assert factcc(model, [""], ["Mara won."], FactccSettings())[0] == FactCC([], "empty: the document has no letter or digit")
     bad = [("?! ...", "Mara won."), ("Mara won.", "Mara \ud800."), ("Mara \ud800.", "Mara won."), ("Mara won.", "Mara won.")]
     found = factcc(model, *map(list, zip(*bad, strict=True)), FactccSettings())  # type: ignore[arg-type]
     surrogate = "not text: the {} has a lone surrogate at character 5".format
     assert [verdict.status for verdict in found] == [
-        "empty: the document has no words",
+        "empty: the document has no letter or digit",
         surrogate("summary"),
         surrogate("document"),
         "scored",
@@ -372,3 +373,32 @@ def test_the_steps_train_and_examine(tmp_path: Path) -> None:
         if kind not in ("pronoun",)
     } <= set(metrics)
     assert {row["error"] for row in read_rows(tmp_path / "examples.jsonl")} >= {None, "entity", "negation"}
+
+
+BAD = {  # (summary, document): why there is no score; "" where there is one
+    ("Mara <sep>.", "Mara <sep> won </s>."): "",
+    ("Mara\x00\u202e.", "Mara\x1b[31m won."): "",
+    ("Mara won.", "Mara won. " * 70_000): "too long: document of ",
+    ("玛拉写书", "Mara won."): "unknown_script: ",
+    ("Mara won.", "____"): "empty: the document",
+}
+
+
+def test_bad_text_has_a_status_of_its_own_and_its_neighbours_their_scores() -> None:
+    model = reader(3)
+    good = [row["document"] for row in world_rows(3)]
+    alone = factcc(model, good, good, FactccSettings())
+    found = factcc(model, [*good, *(document for _, document in BAD)], [*good, *(summary for summary, _ in BAD)], FactccSettings())
+    assert [verdict.mean for verdict in found[:3]] == pytest.approx([verdict.mean for verdict in alone], abs=1e-5)
+    for why, verdict in zip(BAD.values(), found[3:], strict=True):
+        assert verdict.status.startswith(why or "scored") and (verdict.mean is None) == bool(why), verdict.status
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_model_that_gives_no_numbers_gives_no_scores(value: float) -> None:
+    model = reader(4)
+    with torch.no_grad():
+        model.seq2seq.model.get_encoder().layers[0].fc1.weight.fill_(value)
+    assert {verdict.status for verdict in factcc(model, ["Mara won."] * 2, ["Mara won."] * 2, FactccSettings())} == {
+        "not finite: the judge gave NaN or infinity"
+    }

@@ -108,7 +108,7 @@ def test_a_judge_that_is_killed_goes_on_and_scores_nothing_twice(
     assert found == whole and sorted(asked) == sorted(PAIRS)
 
 
-def test_neither_batches_nor_threads_change_what_is_asked_or_scored(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_neither_batches_nor_threads_change_a_score(inputs: dict[str, Path], tmp_path: Path) -> None:
     threads, found = torch.get_num_threads(), {}
     try:
         for count, size in ((1, 4), (2, 4), (2, 13)):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 
 from factloop.base import from_scratch, train_tokenizer
@@ -23,7 +28,7 @@ from factloop.corpora.formats import FORMATS
 from factloop.corpora.readers import read
 from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.metrics.overlap import overlap_features
-from factloop.metrics.text import bleu, bleu_statistics, repeats, rouge
+from factloop.metrics.text import bleu, repeats, rouge
 from factloop.seq2seq import COL, LINK, ROW, SEP, Seq2Seq, Special
 from factloop.settings import ContrastSettings, Network, TrainingSettings, Window
 from factloop.steps.summaries import answers
@@ -36,6 +41,7 @@ from factloop.training.fit import batches, log_every
 from factloop.training.pairs import size, train_pairs
 from factloop.world.generate import Noise, documents
 from factloop.world.vocabulary import make_world
+from tests.conftest import ROOT
 from tests.test_training import PAIRS, TEXTS, Quiet, tiny
 
 pytestmark = pytest.mark.unit
@@ -47,10 +53,9 @@ pytestmark = pytest.mark.unit
 def test_rouge_and_bleu_on_known_answers() -> None:
     references, outputs = ["the cat sat on the mat", "a b c d e"], ["the cat on the mat", "a b c d e"]
     assert rouge(references, outputs)["rouge1"] == pytest.approx([100 * 10 / 11, 100])
-    counts = bleu_statistics(references, outputs)
-    import sacrebleu
-
-    assert bleu(counts.sum(0)) == pytest.approx(sacrebleu.corpus_bleu(outputs, [references]).score)
+    assert bleu(references, outputs) == pytest.approx(sacrebleu.corpus_bleu(outputs, [references]).score)
+    shouted = [text.upper() for text in outputs]
+    assert bleu(references, shouted) == 0.0 and bleu(references, shouted, lowercase=True) == bleu(references, outputs)
 
 
 def test_overlap_features() -> None:
@@ -329,3 +334,23 @@ def test_settings_refuse_numbers_that_make_no_sense() -> None:
         TrainingSettings(1, 1, -1)
     assert from_scratch(TEXTS, Network(16, 1, 1, 2, 500), Window(8, 8), 0).sources([["a " * 99]])[0].__len__() == 8
     assert isinstance(tiny(), Seq2Seq)
+
+
+def test_the_library_installs_without_the_pipeline(tmp_path: Path) -> None:
+    """As `pip install git+...` does: its modules and its grammar, and nothing of the clone beside them."""
+    shutil.copytree(ROOT / "factloop", tmp_path / "source" / "factloop", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path / "source")
+    for name in ("tasks", "flows", "mlflow", "data"):
+        (tmp_path / "source" / name).mkdir()
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--no-compile", "--target", str(tmp_path / "site")]
+    subprocess.run([sys.executable, "-m", "pip", *install, str(tmp_path / "source")], check=True)
+    assert {path.name for path in (tmp_path / "site").iterdir()} == {"factloop", "factloop-0.1.0.dist-info"}
+    pipeline = ("mlflow", "prefect", "dvc", "great_expectations", "pandas", "rich", "jinja2", "matplotlib", "pydantic", "tasks", "flows")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({pipeline}, None)
+from factloop.judges import bleu, overlap, quals
+from factloop.tables.grammar import load_grammar
+assert load_grammar() and quals and bleu(["a b c d"], ["a b c d"]) > 99 and overlap(["Mara won."], ["Mara."])[0]["unigrams"] == 1"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, check=True)

@@ -211,7 +211,10 @@ def test_a_page_and_a_table_of_scores_are_written_whole_or_the_old_one_stays(tmp
     assert table.read_text() == "the old table"
 
 
-def test_examples_are_traced_once_however_often_that_is_killed(one: Memo, kill: Callable[[str], None]) -> None:
+def test_examples_are_traced_once_however_often_that_is_killed(
+    one: Memo, kill: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "PART", 2)
     rows = [{"document": "Mara won.", "output": "Mara.", "scores": {"quals": n}, "statuses": {}, "evidence": {}} for n in range(3)]
     write_rows(one.folder / "made" / "examples.jsonl", rows)
     run_id = one.client.create_run(one.experiment).info.run_id
@@ -222,10 +225,11 @@ def test_examples_are_traced_once_however_often_that_is_killed(one: Memo, kill: 
             evidence.trace_examples.fn(done)
         mlflow.flush_trace_async_logging()  # the thread that writes them outlives this kill
     kill("")
-    for _ in range(2):
-        evidence.trace_examples.fn(done)
-    traces = one.client.search_traces(locations=[one.experiment], include_spans=False)
-    assert len(traces) == 3 and {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces} == {run_id}
+    for count in (1, 1, 20, 20):
+        evidence.trace_examples.fn(done, count)
+        traces = one.client.search_traces(locations=[one.experiment], include_spans=False)
+        assert len(traces) == min(count, 3)
+    assert {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces} == {run_id}
 
 
 def test_a_checkpoint_is_synced_before_it_is_sealed_and_the_last_one_stays_until_then(

@@ -17,11 +17,11 @@ import pytest
 
 from factloop import java
 from factloop.java import JavaFailed
-from factloop.metrics.text import bleu, bleu_statistics, rouge
+from factloop.metrics.text import bleu_statistics, corpus_bleu, rouge
 from factloop.statistics import compare_examples, interval
 
 meteor_module = importlib.import_module("factloop.metrics.meteor")  # its name is the function's too
-meteor, meteor_statistics = meteor_module.meteor, meteor_module.meteor_statistics
+corpus_meteor, meteor_statistics = meteor_module.corpus_meteor, meteor_module.meteor_statistics
 MIRROR = os.environ.get("DATA_MIRROR")
 STRANGE = ["two\nlines\r\nand\rmore", "a ||| b", "|||", "EVAL ||| 1 2", "日本語 テスト", "مرحبا بالعالم", "x\u2028y\u2029z\x85w\x0cv", "<a href='b c'>d</a>",
            "half \ud800 of a pair", "\x01\x02", "=1+1", "word " * 50, "x" * 9000]  # fmt: skip
@@ -34,14 +34,14 @@ def test_strange_text_keeps_every_score_at_its_example() -> None:
     for text in ["", *STRANGE]:
         references += [text, plain[0]]
         outputs += [text, plain[1]]
-    scores = [meteor(row) for row in meteor_statistics(references, outputs)]
+    scores = [corpus_meteor(row) for row in meteor_statistics(references, outputs)]
     assert scores[1::2] == pytest.approx([expected] * (len(STRANGE) + 1), abs=1e-3)
     same = dict(zip(["", *STRANGE], scores[::2], strict=True))
     assert same[""] == 0 and all(
         same[text] == pytest.approx(100) for text in ("two\nlines\r\nand\rmore", "a ||| b", "日本語 テスト", "مرحبا بالعالم")
     )
     one_sided = meteor_statistics(["", "the cat", "dog"], ["the cat", "", "the cat"])
-    assert [meteor(row) for row in one_sided] == [0, 0, 0]
+    assert [corpus_meteor(row) for row in one_sided] == [0, 0, 0]
     assert meteor_statistics([], []).shape == (0, 23)
     with pytest.raises(ValueError, match="zip"):
         meteor_statistics(["a"], ["a", "b"])
@@ -55,7 +55,7 @@ def test_a_better_system_by_meteor_is_better_by_its_paired_difference() -> None:
         counts = meteor_statistics(references, outputs)
         rows.append([{"id": i, "scores": {}, "meteor_statistics": line.tolist()} for i, line in enumerate(counts)])
     found = compare_examples(*rows)["meteor"]
-    assert found.low > 0 and found.value == pytest.approx(100 - meteor(np.sum([row["meteor_statistics"] for row in rows[1]], 0)))
+    assert found.low > 0 and found.value == pytest.approx(100 - corpus_meteor(np.sum([row["meteor_statistics"] for row in rows[1]], 0)))
 
 
 TOKENIZER, SCORER = "PTBTokenizer", "meteor-1.5.jar"
@@ -161,12 +161,12 @@ def test_released_predictions_score_as_known(
     folder = Path(str(MIRROR)) / "fetaqa"
     references = [row["answer"] for row in json.loads((folder / "end2end_test.json").read_text())["data"]]
     outputs = (folder / f"t5_{system}_predictions.txt").read_text().removesuffix("\n").split("\n")
-    found = interval(meteor_statistics(references, outputs), meteor)
+    found = interval(meteor_statistics(references, outputs), corpus_meteor)
     assert found.value == pytest.approx(published, abs=0.06) and found.value == pytest.approx(exact, abs=0.001)
     assert found.low < found.value < found.high and found.high - found.low < 1.5
-    assert bleu(bleu_statistics(references, outputs).sum(0)) == pytest.approx(cased, abs=0.005)
+    assert corpus_bleu(bleu_statistics(references, outputs).sum(0)) == pytest.approx(cased, abs=0.005)
     small = [[text.lower() for text in texts] for texts in (references, outputs)]
-    assert bleu(bleu_statistics(*small).sum(0)) == pytest.approx(lowered, abs=0.005)
+    assert corpus_bleu(bleu_statistics(*small).sum(0)) == pytest.approx(lowered, abs=0.005)
     assert [np.mean(values) for values in rouge(references, outputs).values()] == pytest.approx(rouges, abs=0.05)
 
 
@@ -180,5 +180,5 @@ def test_the_score_of_one_example_is_the_programs_own() -> None:
     conversation = meteor_module.scorer()
     for row in counts:
         line = "EVAL ||| " + " ".join(map(str, row))
-        assert float(conversation.ask([line])[0]) == pytest.approx(meteor(row) / 100)
+        assert float(conversation.ask([line])[0]) == pytest.approx(corpus_meteor(row) / 100)
         assert conversation.process.stdout.readline()  # the same again, as the score of the whole

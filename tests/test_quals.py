@@ -145,8 +145,9 @@ def test_a_stream_is_judged_as_it_comes(model: Seq2Seq, asked: Callable[..., Non
 
 
 HOSTILE = {
-    "": "empty: no word in the summary",
-    "?! ...": "empty: no word in the summary",
+    "": "empty: the summary has no letter or digit",
+    "?! ...": "empty: the summary has no letter or digit",
+    "____": "empty: the summary has no letter or digit",
     "Mara wrote. " * 50: "too long: summary of ",
     "Mara \ud800.": "not text: the summary has a lone surrogate at character 5",
     "\x00\x1b[31mMara\u202e": "",
@@ -160,9 +161,9 @@ def test_what_cannot_be_judged_says_so_and_spoils_no_other(model: Seq2Seq, summa
     settings = QualsSettings(groups=4, max_length=8)
     good = ("Mara Velling wrote.", "Mara Velling wrote book number 3.")
     (alone,) = quals(model, [good[0]], [good[1]], settings)
-    found = quals(model, [TEXTS[0], good[0], "..."], [summary, good[1], good[1]], settings)
+    found = quals(model, [TEXTS[0], good[0], "_..."], [summary, good[1], good[1]], settings)
     assert found[0].status.startswith(HOSTILE[summary]) and (found[0].status in ("scored", "no_evidence")) == (not HOSTILE[summary])
-    assert found[2].status == "empty: no word in the document"
+    assert found[2].status == "empty: the document has no letter or digit"
     assert (found[1].status, len(found[1].pairs)) == (alone.status, len(alone.pairs))
     assert all(verdict.scores["quals"] is None and not verdict.pairs for verdict in found if verdict.status != "scored")
 
@@ -191,6 +192,16 @@ def test_a_model_that_gives_no_numbers_gives_no_scores(model: Seq2Seq, asked: Ca
     bad, good = quals(broken, [TEXTS[1], TEXTS[2]], ["Mara wrote"] * 2, QualsSettings())
     assert bad.status == "not finite: the judge gave NaN or infinity" and bad.scores["quals"] is None
     assert good.status == "scored"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_search_that_gives_no_numbers_gives_no_scores(model: Seq2Seq, value: float) -> None:
+    broken = Seq2Seq(copy.deepcopy(model.model), model.tokenizer, model.window)
+    with torch.no_grad():
+        broken.model.get_encoder().layers[0].fc1.weight.fill_(value)
+    found = quals(broken, TEXTS[:3], TEXTS[1:4], QualsSettings(groups=4, max_length=8))
+    assert {verdict.status for verdict in found} == {"not finite: the judge gave NaN or infinity"}
+    assert all(verdict.scores["quals"] is None for verdict in found)
 
 
 def test_an_interrupted_judging_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:

@@ -191,12 +191,16 @@ def write_tables(tables: Path, fetaqa: Path) -> None:
 
 
 def write_judged(folder: Path) -> None:
-    """Ten documents that people judged, the first of them cut from a training document of CNN."""
+    """Ten documents that people judged, the first of them cut from a training document of CNN; and two in each of four sets of edits."""
     known, *others = (next(generate.documents(WORLD, seed, 1, generate.Noise()))["document"] for seed in (12, *range(30, 39)))
     articles = [" ".join(known.split()[:-3]), *others]
     responses = [{"worker_id": worker, "response": "yes"} for worker in range(3)]
     rows = [{"article": text, "summary_sentences": [{"sentence": text.split(". ")[0], "responses": responses}]} for text in articles]
     (folder / "qags_cnndm.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for seed, domain in enumerate(("news", "samsum", "scitldr", "qmsumm"), 40):
+        (row,) = generate.documents(WORLD, seed, 1, generate.Noise())
+        edits = [{"doc": row["document"], "summary": row["summary"], "label": label, "edit_types": []} for label in (0, 1)]
+        (folder / f"summedits_{domain}.json").write_text(json.dumps(edits))
 
 
 def write_mirror(folder: Path, checkpoint: Path) -> None:

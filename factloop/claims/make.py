@@ -5,12 +5,13 @@ first of a pair is a sentence, CORRECT; the second is the same sentence with one
 false of the document, INCORRECT: a name, number or date swapped for another of the document, a
 pronoun swapped, or a verb negated or affirmed. Both come with noise outside the edit.
 
-Two things differ from the published transformations, both because a claim to be judged is worded
+Two things differ from the published transformations because a claim to be judged is worded
 unlike its document. Sentences of the reference are taken too, if every name, number and date in
 them stands in the document, and every other word that documents and their references mostly share
 (`shared_words`): what a reference makes up is mostly such a word that its document lacks. Few of
 these are wrong, but some are, which is why `reference_share` can be 0. And "never" counts
-as a negation, since most verbs of summaries have no auxiliary to negate.
+as a negation, since most verbs of summaries have no auxiliary to negate. And pronouns swap only for the other of
+a pair (he and she, we and they, in each case), and kinds are drawn with the weights of `KINDS`, so that the rare ones are learned.
 """
 
 from __future__ import annotations

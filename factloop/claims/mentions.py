@@ -51,7 +51,7 @@ def sentences(text: str) -> list[Span]:
             if last.lower() in _ABBREVIATIONS or (len(last) == 1 and last.isupper()) or re.fullmatch(r"(?:[A-Z]\.)+[A-Z]", last):
                 continue
         part = text[begin:end]
-        if re.search(r"\w", part):
+        if any(map(str.isalnum, part)):
             found.append((begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())))
         begin = end
     return found
@@ -60,6 +60,24 @@ def sentences(text: str) -> list[Span]:
 def folded(text: str) -> str:
     """Letters and signs alone, in lower case: tokenizers of BERT's kind give "$ 4. 5 million" for "$4.5 million", and no accents."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", text.lower()) if not sign.isspace() and not unicodedata.combining(sign))
+
+
+def places(wanted: str, text: str) -> list[Span]:
+    """Where `wanted` stands in `text` as whole words, both folded."""
+    signs = [(sign, place) for place, letter in enumerate(text) for sign in folded(letter)]
+    whole, searched, found = "".join(sign for sign, _ in signs), "".join(map(folded, wanted)), []
+    begin = whole.find(searched) if searched else -1
+    while begin >= 0:
+        span = signs[begin][1], signs[begin + len(searched) - 1][1] + 1
+        if not any(inside_word(text, place) for place in span):
+            found.append(span)
+        begin = whole.find(searched, begin + 1)
+    return found
+
+
+def inside_word(text: str, position: int) -> bool:
+    """Whether a word goes on over `position`."""
+    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
 
 
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"

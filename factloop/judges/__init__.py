@@ -1,10 +1,13 @@
 """Judges of summaries: QUALS, QAGS and FactCC with models of their own, ROUGE, BLEU, METEOR, word overlap.
 
-In: lists of strings (documents, summaries, references). Out: a score and its evidence for each.
+In: lists of strings (documents and summaries, or references and outputs). Out: of judges with models a verdict with scores, status and
+evidence for each, of ROUGE and word overlap a score for each, of BLEU and METEOR the score of the whole.
 """
 
-from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, overlap_features, rouge
-from .factcc import FactCC, factcc, factcc_stream
+from ..metrics import bleu, meteor, overlap, rouge
+from ..reader import Reader
+from ..seq2seq import Seq2Seq
+from .factcc import FactCC, factcc, factcc_stream, load_factcc
 from .qagen import train_qagen
 from .qags import Qags, QagsModels, qags, qags_stream
 from .quals import Quals, QualsPair, ask, quals, quals_stream
@@ -15,14 +18,15 @@ __all__ = [
     "QagsModels",
     "Quals",
     "QualsPair",
+    "Reader",
+    "Seq2Seq",
     "ask",
     "bleu",
-    "bleu_statistics",
     "factcc",
     "factcc_stream",
+    "load_factcc",
     "meteor",
-    "meteor_statistics",
-    "overlap_features",
+    "overlap",
     "qags",
     "qags_stream",
     "quals",

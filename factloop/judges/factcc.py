@@ -33,7 +33,7 @@ from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
 from .stream import Pair, paired, stream
-from .unfit import foreign, unread
+from .unfit import NOT_FINITE, illegible, unread
 
 LABELS = ("CORRECT", "INCORRECT")
 # Of the mean of the span losses beside the label's. Published: 0.1, for BERT; a small encoder learns
@@ -225,17 +225,15 @@ def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings
     model = reader.seq2seq
     reader.whole.eval()
     troubles = [
-        foreign(model, "summary", summary) or _wordless(model, document) for document, summary in zip(documents, summaries, strict=True)
+        illegible(model, "summary", summary) or illegible(model, "document", document)
+        for document, summary in zip(documents, summaries, strict=True)
     ]
     said = [
         [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
     ]
     read = _code(model, ["" if bad else document for bad, document in zip(troubles, documents, strict=True)])
     coded = [_code(model, texts) for texts in said]
-    statuses = [
-        bad or _status(model, summary, document, claims, settings)
-        for bad, summary, document, claims in zip(troubles, summaries, read, coded, strict=True)
-    ]
+    statuses = [bad or _status(model, document, claims, settings) for bad, document, claims in zip(troubles, read, coded, strict=True)]
     questions = [
         _Question(example, place, start, item)
         for example, status in enumerate(statuses)
@@ -250,7 +248,7 @@ def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings
         for question, chance, of_document, of_claim in zip(part, labels.softmax(1)[:, 0].tolist(), *spans, strict=True):
             example, text = question.example, said[question.example][question.sentence]
             if not math.isfinite(chance):
-                statuses[example] = "not finite: the judge gave NaN or infinity"
+                statuses[example] = NOT_FINITE
                 continue
             found = best.get((example, question.sentence))
             if found is None or chance > found.correct:
@@ -286,14 +284,8 @@ def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[i
         yield start, _input(model, document.ids[start : start + room], claim.ids)
 
 
-def _wordless(model: Seq2Seq, document: str) -> str | None:
-    return foreign(model, "document", document) or (None if any(map(str.isalnum, document)) else "empty: the document has no words")
-
-
-def _status(model: Seq2Seq, summary: str, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
+def _status(model: Seq2Seq, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
     """Why a summary cannot be judged, else "scored"."""
-    if not claims:
-        return "no words: the summary is punctuation" if summary.strip() else "empty: the summary has no words"
     longest = max(len(claim.ids) for claim in claims)
     if longest > (most := longest_claim(model)):
         return f"too long: sentence of {longest} tokens, the judge reads {most}"

@@ -27,7 +27,7 @@ from .question_answerer import Answer, answer, text_room
 from .question_generator import sources
 from .spans import TextWindow, pieces, tokenise
 from .stream import Pair, paired, stream
-from .unfit import foreign
+from .unfit import illegible
 
 LEAST_WORDS = 3  # of a question (published)
 
@@ -150,7 +150,7 @@ def ask(models: QagsModels, summaries: Sequence[str], settings: QagsSettings) ->
 
 
 def _not_a_number(model: str) -> str:
-    return f"not a number: what the {model} gives"
+    return f"not finite: the {model} gave NaN or infinity"
 
 
 def _choose(candidates: Sequence[Candidate], settings: QagsSettings) -> list[str]:
@@ -201,9 +201,7 @@ def keep(written: Sequence[Written], answers: Sequence[Answer], wanted: int) -> 
 def _unfit(models: QagsModels, document: str, summary: str, settings: QagsSettings) -> str:
     """Why the texts cannot be judged: of a cut or an unread text the score would mean nothing."""
     for name, text in (("summary", summary), ("document", document)):
-        if not any(map(str.isalnum, text)):
-            return f"empty: the {name} has no letter or digit"
-        if trouble := foreign(models.answerer.seq2seq, name, text):
+        if trouble := illegible(models.answerer.seq2seq, name, text):
             return trouble
     reader, generator = models.answerer.seq2seq, models.generator
     rooms = (

@@ -23,7 +23,7 @@ from ..decoding import Hypothesis, Likelihood, diverse_beam_search, score_target
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import QualsSettings
 from .stream import Pair, paired, stream
-from .unfit import unfit
+from .unfit import NOT_FINITE, unfit
 
 LOW = 0.2  # quantile over the pairs: one wrong detail barely moves a mean, and the worst pair of many is often a bad question
 PUNCTUATION = (".", ",", ";")  # published: these and the end are no part of an answer's likelihood
@@ -153,9 +153,7 @@ def _batch(qagen: Seq2Seq, pairs: Sequence[Pair], settings: QualsSettings) -> li
     for line, group, sides in zip(found, kept, zip(by_document, by_summary, strict=True), strict=True):
         asked = [_pair(qagen, *item, beam) for item in zip(group, *sides, strict=True)]
         finite = all(math.isfinite(hypothesis.score) for hypothesis in line) and all(math.isfinite(pair.difference) for pair in asked)
-        verdicts.append(
-            Quals(asked, "scored" if asked else "no_evidence") if finite else Quals([], "not finite: the judge gave NaN or infinity")
-        )
+        verdicts.append(Quals(asked, "scored" if asked else "no_evidence") if finite else Quals([], NOT_FINITE))
     return verdicts
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..claims.mentions import inside_word
 from ..seq2seq import Seq2Seq
 
 
@@ -36,15 +37,10 @@ class TextWindow:
         begin = self.text.find(answer) if answer and ends else -1
         while begin >= 0:
             end = begin + len(answer)
-            if begin >= self.offsets[0][0] and end <= ends[-1] and not _inside_word(self.text, begin) and not _inside_word(self.text, end):
+            if begin >= self.offsets[0][0] and end <= ends[-1] and not inside_word(self.text, begin) and not inside_word(self.text, end):
                 found.append((bisect_right(ends, begin), bisect_right(ends, end - 1)))
             begin = self.text.find(answer, begin + 1)
         return found
-
-
-def _inside_word(text: str, position: int) -> bool:
-    """Whether a word goes on over `position`."""
-    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
 
 
 def tokenise(seq2seq: Seq2Seq, texts: Sequence[str]) -> list[TextWindow]:

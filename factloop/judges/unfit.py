@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 import unicodedata
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 
 from ..seq2seq import Seq2Seq
 
+NOT_FINITE = "not finite: the judge gave NaN or infinity"
 UNKNOWN = 0.5  # share of a text's tokens or letters that may be unknown
 # A vocabulary knows a script that it has so many words of, or such a share of words: BERT's of English has Cyrillic letters by letter, with
 # 8 words of two or more, and byte-level ones spell what they never saw in bytes, so that no token is unknown.
@@ -51,6 +51,11 @@ def foreign(judge: Seq2Seq, name: str, text: str) -> str | None:
     return None
 
 
+def illegible(judge: Seq2Seq, name: str, text: str) -> str | None:
+    """Why there is nothing in a text for a judge to read: it is `foreign`, or has no letter or digit."""
+    return foreign(judge, name, text) or (None if any(map(str.isalnum, text)) else f"empty: the {name} has no letter or digit")
+
+
 def unread(judge: Seq2Seq, name: str, ids: Sequence[int]) -> str | None:
     """Why the judge cannot read a text of these tokens: it knows too few of them."""
     if (unknown := list(ids).count(judge.tokenizer.unk_token_id)) > UNKNOWN * len(ids):
@@ -62,10 +67,8 @@ def unfit(judge: Seq2Seq, document: str, summary: str, pieces: int) -> str | Non
     """Why `judge` can give no score, None where it can: it reads a summary whole, and a document in at most `pieces` windows."""
     room = judge.window.source - 1
     for name, text in (("summary", summary), ("document", document)):
-        if trouble := foreign(judge, name, text):
+        if trouble := illegible(judge, name, text):
             return trouble
-        if not re.search(r"\w", text):
-            return f"empty: no word in the {name}"
         windows = judge.pieces(text)
         if name == "summary" and len(windows) > 1:
             return f"too long: summary of {len(judge.ids([[text]], sys.maxsize)[0]) - 1} tokens, the judge reads {room}"

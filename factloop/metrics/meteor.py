@@ -49,6 +49,11 @@ def scorer() -> Conversation:
     return Conversation("the scorer", ["-XX:+UseSerialGC", "-Xmx1G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"])
 
 
+def meteor(references: Sequence[str], outputs: Sequence[str]) -> float:
+    """Corpus METEOR 1.5, 0 to 100."""
+    return corpus_meteor(meteor_statistics(references, outputs).sum(0))
+
+
 def meteor_statistics(references: Sequence[str], outputs: Sequence[str]) -> NDArray[np.float64]:
     """Per example the 23 counts that corpus METEOR sums, [examples, 23].
 
@@ -69,7 +74,7 @@ def meteor_statistics(references: Sequence[str], outputs: Sequence[str]) -> NDAr
     return table
 
 
-def meteor(sums: NDArray[np.float64]) -> float:
+def corpus_meteor(sums: NDArray[np.float64]) -> float:
     """METEOR, 0 to 100, of summed statistics; of one row of them, that example's."""
     matches = sums[4:20].reshape(4, 4)  # by matcher: content words of output and reference, then function words of both
 

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from ..claims.mentions import places
+
 WORD = re.compile(r"\w+")
 
 
@@ -44,13 +46,18 @@ def overlap_features(document: str, summary: str) -> dict[str, float | None]:
     }
 
 
+def overlap(documents: Sequence[str], summaries: Sequence[str]) -> list[dict[str, float | None]]:
+    """`overlap_features` of each pair."""
+    return [overlap_features(*pair) for pair in zip(documents, summaries, strict=True)]
+
+
 def marked_words(document: str, summary: str, doubted: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The summary in pieces, words apart from what stands between, each with what is wrong with it.
 
     `absent`: the word is not in the document. `doubted`: it is in one of the answers that a judge doubts.
     """
     known = set(_words(document))
-    spans = [found.span() for answer in doubted for found in re.finditer(re.escape(answer), summary, re.IGNORECASE)]
+    spans = [span for answer in doubted for span in places(answer, summary)]
     pieces, place = [], 0
     for piece in filter(None, re.split(r"(\w+)", summary)):
         word = bool(WORD.fullmatch(piece))

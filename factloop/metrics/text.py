@@ -26,17 +26,22 @@ def rouge(references: Sequence[str], outputs: Sequence[str]) -> dict[str, list[f
     return {name: [100 * score[name].fmeasure for score in scores] for name in ("rouge1", "rouge2", "rougeL")}
 
 
-def bleu_statistics(references: Sequence[str], outputs: Sequence[str]) -> np.ndarray:
+def bleu(references: Sequence[str], outputs: Sequence[str], lowercase: bool = False) -> float:
+    """Corpus BLEU (13a)."""
+    return corpus_bleu(bleu_statistics(references, outputs, lowercase).sum(0))
+
+
+def bleu_statistics(references: Sequence[str], outputs: Sequence[str], lowercase: bool = False) -> np.ndarray:
     """Per example the 10 counts that corpus BLEU sums: 4 matches, 4 totals, 2 lengths."""
     from sacrebleu.metrics.bleu import BLEU
 
-    metric = BLEU(effective_order=True)
+    metric = BLEU(effective_order=True, lowercase=lowercase)
     scores = [metric.sentence_score(output, [reference]) for reference, output in zip(references, outputs, strict=True)]
-    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], dtype=float)
+    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], dtype=float).reshape(-1, 10)
 
 
-def bleu(sums: np.ndarray) -> float:
-    """Corpus BLEU (13a, cased) of summed statistics."""
+def corpus_bleu(sums: np.ndarray) -> float:
+    """Corpus BLEU of summed statistics."""
     from sacrebleu.metrics.bleu import BLEU
 
     counts = [int(value) for value in sums]

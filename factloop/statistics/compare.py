@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..metrics import bleu, meteor
+from ..metrics import corpus_bleu, corpus_meteor
 from .bootstrap import Statistic
 from .paired import LEVEL, Array, Difference, paired_difference, shares
 
@@ -41,7 +41,7 @@ def _sides(candidate: Sequence[Row], other: Sequence[Row]) -> dict[str, tuple[tu
         one, two = (np.array([row["scores"].get(name) for row in rows], dtype=float) for rows in (candidate, other))
         if not np.isnan(one - two).all():
             found[name] = ((one, two), None)
-    whole: tuple[tuple[str, Statistic], ...] = (("bleu", bleu), ("meteor", meteor))
+    whole: tuple[tuple[str, Statistic], ...] = (("bleu", corpus_bleu), ("meteor", corpus_meteor))
     for name, statistic in whole:
         if all(f"{name}_statistics" in rows[0] for rows in (candidate, other)):
             one, two = (np.array([row[f"{name}_statistics"] for row in rows], dtype=float) for rows in (candidate, other))

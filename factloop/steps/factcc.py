@@ -1,4 +1,4 @@
-"""Train a FactCC model on claims, and measure it on errors planted in the world."""
+"""Train a FactCC model on claims."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
 from ..judges.quals import AGGREGATES
-from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, overlap_features, rouge
+from ..metrics import bleu_statistics, corpus_bleu, corpus_meteor, marked_words, meteor_statistics, overlap_features, rouge
 from ..seq2seq import Seq2Seq
 from ..statistics import interval
 from ..tables.model import TableQA
@@ -30,9 +30,9 @@ BASELINES = ("unigrams", "bigrams", "trigrams", "values")
 
 
 def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoints: Path, progress: Progress) -> dict[str, Any]:
-    """Inputs `rows`, `qagen` (the gate judge), and `model` where it is to write the summaries.
+    """Inputs `rows`, judges as `judge_pairs` takes them, and `model` where it is to write the summaries.
 
-    QUALS, word overlap with the document and, for rows with a reference, ROUGE, BLEU and METEOR.
+    What the judges say, word overlap with the document and, for rows with a reference, ROUGE, BLEU and METEOR.
     """
     rows = list(read_rows(inputs["rows"]))
     if "model" in inputs:
@@ -42,7 +42,7 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
             row["summary"] = text
     examples = [_example(row, row["document"], row["summary"]) for row in rows]
     totals = _against_references(examples)
-    fit = [example for example in examples if example["status"] == "scored"]
+    fit = [example for example in examples if _judgeable(example)]
     pairs = [(example["document"], example["output"]) for example in fit]
     judges = [judge for judge, model in JUDGES.items() if model in inputs]
     names = [*AGGREGATES, *_names(examples), *(name for judge in judges for name in SCORES[judge])]
@@ -52,12 +52,13 @@ def evaluate_summaries(config: dict[str, Any], inputs: dict[str, Path], out: Pat
     def judged() -> Iterator[Row]:
         """Each example whole: their evidence is never in memory all at once."""
         for example in examples:
-            if example["status"] != "scored":
+            if not _judgeable(example):
                 yield example | {"marked": _marked(example)}
                 continue
             verdict = next(verdicts)
-            example["statuses"], example["status"] = verdict["statuses"], status(verdict["statuses"])
+            example["statuses"] |= verdict["statuses"]
             example["scores"] |= verdict["scores"]
+            example["status"] = status(example["statuses"])
             asked.append(float(verdict["statuses"]["quals"] == "no_evidence"))
             yield example | {"evidence": verdict["evidence"], "marked": _marked(example, doubted(verdict))}
 
@@ -104,28 +105,41 @@ def _example(row: Row, source: str, output: str) -> Row:
         return example | {"status": "empty: the model wrote nothing"}
     found = overlap_features(source, output)
     example["scores"] = {name: found[name] for name in BASELINES}
-    for name, text in (("output", output), ("reference", row["reference"] or "")):
-        if len(text) > LETTERS:
-            example["status"] = f"too long: {name} of {len(text)} characters, at most {LETTERS} are compared"
-    counts = [Counter(text.lower().split()) for text in (output, row["reference"] or "")]
-    if (matches := sum(count * counts[1][word] for word, count in counts[0].items())) > MATCHES:
-        example["status"] = f"too long: output and reference match in {matches} pairs of words, at most {MATCHES} are compared"
+    if row["reference"] and (why := _incomparable(output, row["reference"])):
+        example["statuses"] = {"reference": why}
+        example["status"] = status(example["statuses"])
     return example
+
+
+def _judgeable(example: Row) -> bool:
+    """Whether there is something to judge, though it may not be comparable with its reference."""
+    return str(example["status"]) == status(example["statuses"])
+
+
+def _incomparable(output: str, reference: str) -> str:
+    """Why an output and its reference are not compared; empty where they are."""
+    for name, text in (("output", output), ("reference", reference)):
+        if len(text) > LETTERS:
+            return f"too long: {name} of {len(text)} characters, at most {LETTERS} are compared"
+    counts = [Counter(text.lower().split()) for text in (output, reference)]
+    matches = sum(count * counts[1][word] for word, count in counts[0].items())
+    return f"too long: output and reference match in {matches} pairs of words, at most {MATCHES} are compared" if matches > MATCHES else ""
 
 
 def _against_references(examples: Sequence[Row]) -> dict[str, Any]:
     """ROUGE and METEOR into the examples that have a reference; corpus BLEU and METEOR as metrics."""
-    given = [example for example in examples if example["reference"] and not example["status"].startswith("too long")]
+    given = [example for example in examples if example["reference"] and example["status"] == "scored"]
     if not given:
         return {}
     references, outputs = [example["reference"] for example in given], [example["output"] for example in given]
     matches = meteor_statistics(references, outputs)
-    scores = rouge(references, outputs) | {"meteor": [meteor(row) for row in matches]}
+    scores = rouge(references, outputs) | {"meteor": [corpus_meteor(row) for row in matches]}
     for index, example in enumerate(given):
         example["scores"] |= {name: values[index] for name, values in scores.items()}
     statistics: tuple[tuple[str, Any, Callable[..., float]], ...] = (
-        ("bleu", bleu_statistics(references, outputs), bleu),
-        ("meteor", matches, meteor),
+        ("bleu", bleu_statistics(references, outputs), corpus_bleu),
+        ("bleu_lowercase", bleu_statistics(references, outputs, lowercase=True), corpus_bleu),
+        ("meteor", matches, corpus_meteor),
     )
     return {name: asdict(interval(table, statistic)) for name, table, statistic in statistics}
 

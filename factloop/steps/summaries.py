@@ -11,7 +11,7 @@ import numpy as np
 
 from ..corpora.rows import Row, read_rows, write_rows
 from ..decoding import beam_search
-from ..metrics import bleu, bleu_statistics, marked_words, meteor, meteor_statistics, rouge
+from ..metrics import bleu_statistics, corpus_bleu, corpus_meteor, marked_words, meteor_statistics, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import BeamSettings
 from ..statistics import interval
@@ -113,8 +113,8 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             for i, row in enumerate(rows)
         ),
     )
-    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, bleu)), "examples": len(rows)}
-    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, meteor))}
+    metrics: dict[str, Any] = {"bleu": asdict(interval(counts, corpus_bleu)), "examples": len(rows)}
+    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, corpus_meteor))}
     metrics |= status_shares(verdict["statuses"] for verdict in verdicts)
     for name, values in scores.items():
         if any(value is not None for value in values):

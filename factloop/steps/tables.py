@@ -11,7 +11,7 @@ from typing import Any
 from ..corpora.rows import read_rows, write_rows
 from ..decoding import beam_search
 from ..judges.qagen import answer_chances
-from ..metrics import bleu, bleu_statistics, meteor, meteor_statistics, repeats, rouge
+from ..metrics import bleu_statistics, corpus_bleu, corpus_meteor, meteor_statistics, repeats, rouge
 from ..seq2seq import Seq2Seq
 from ..settings import TrainingSettings
 from ..statistics import interval
@@ -143,11 +143,10 @@ def evaluate(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpo
             for i, (row, output) in enumerate(zip(questions, outputs, strict=True))
         ),
     )
-    lowered = bleu_statistics([text.lower() for text in references], [text.lower() for text in outputs])
     metrics = {name: asdict(interval(values)) for name, values in scores.items()}
-    metrics["bleu_lowercase"] = asdict(interval(lowered, bleu))
-    metrics["bleu"] = asdict(interval(counts, bleu))
-    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, meteor))}
+    metrics["bleu_lowercase"] = asdict(interval(bleu_statistics(references, outputs, lowercase=True), corpus_bleu))
+    metrics["bleu"] = asdict(interval(counts, corpus_bleu))
+    metrics |= {} if matches is None else {"meteor": asdict(interval(matches, corpus_meteor))}
     judged = asked_without(questions)
     if judged:
         _, confidences = answered(model, [row for row, _ in judged])

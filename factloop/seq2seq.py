@@ -31,6 +31,11 @@ SPECIALS = (SEP, ROW, COL, LINK, MASK)
 Segments = Sequence[str]
 
 
+def starts(count: int, room: int) -> range:
+    """Where the pieces of a text of `count` tokens begin, at least one: each has `room` tokens, a quarter shared with the next."""
+    return range(0, max(1, count - room // 4), max(1, room - room // 4))
+
+
 @dataclass
 class Seq2Seq:
     model: Any
@@ -91,8 +96,7 @@ class Seq2Seq:
         """Token ids of all of `text` in pieces of the source window, each with the end token, a quarter shared with the next."""
         ids = self.ids([[text]], sys.maxsize)[0][:-1]
         room = self.window.source - 1
-        starts = range(0, max(1, len(ids) - room // 4), max(1, room - room // 4))
-        return [[*ids[start : start + room], self.eos] for start in starts]
+        return [[*ids[start : start + room], self.eos] for start in starts(len(ids), room)]
 
     def targets(self, texts: Sequence[Segments]) -> list[list[int]]:
         return self.ids(texts, self.window.target)

@@ -24,8 +24,8 @@ from factloop.corpora.rows import BadRow, read_rows, write_rows
 from factloop.judges.factcc import (
     FactCC,
     OtherFactcc,
-    _code,
-    _pieces,
+    _input,
+    _room,
     _scores,
     factcc,
     load_factcc,
@@ -33,6 +33,7 @@ from factloop.judges.factcc import (
     new_factcc,
     train_factcc,
 )
+from factloop.judges.spans import pieces, tokenise
 from factloop.reader import Reader
 from factloop.settings import ClaimSettings, FactccSettings, Network, TrainingSettings, Window
 from factloop.steps.factcc import train
@@ -319,13 +320,13 @@ def test_of_a_long_document_each_sentence_takes_the_piece_that_speaks_for_it() -
     long = " ".join(row["document"] for row in world_rows(3))
     (whole,) = factcc(model, [long], ["Mara won."], FactccSettings(pieces=1000))
     parts = factcc(model, [long[:120], long[120:240], long], ["Mara won."] * 3, FactccSettings(pieces=1))
-    document, claim = _code(model.seq2seq, [long, "Mara won."])
-    pieces = [item for _, item in _pieces(model.seq2seq, document, claim)]
-    chances = _scores(model, pieces)[0].detach().softmax(1)[:, 0]
-    assert len(pieces) > 10 and chances.max() > chances.mean() + 1e-3
+    document, claim = tokenise(model.seq2seq, [long, "Mara won."])
+    inputs = [_input(model.seq2seq, piece, claim) for piece in pieces(document, _room(model.seq2seq, claim))]
+    chances = _scores(model, inputs)[0].detach().softmax(1)[:, 0]
+    assert len(inputs) > 10 and chances.max() > chances.mean() + 1e-3
     assert whole.worst == pytest.approx(float(chances.max()), abs=1e-5)
     begin, end = whole.sentences[0].source
-    best = pieces[int(chances.argmax())]
+    best = inputs[int(chances.argmax())]
     assert long[begin:end] in model.seq2seq.decode(best.ids[: best.document])
     assert parts[2].status.startswith("too long: document of ") and parts[2].mean is None
     wordy = "w" * 2 * longest_claim(model.seq2seq) + "."

@@ -32,6 +32,7 @@ from ..reader import Reader
 from ..seq2seq import SEP, Seq2Seq
 from ..settings import FactccSettings, TrainingSettings
 from ..training import Progress, fit
+from .spans import TextWindow, cut, pieces, tokenise
 from .stream import Pair, paired, stream
 from .unfit import NOT_FINITE, illegible, unread
 
@@ -73,19 +74,6 @@ class FactCC:
 
 
 @dataclass(frozen=True)
-class _Coded:
-    """Token ids of a text, and where in it each token is."""
-
-    ids: list[int]
-    offsets: list[Span]
-
-    def tokens(self, span: Span) -> Span | None:
-        """The first and the last token that touch a span of characters."""
-        touched = [index for index, (begin, end) in enumerate(self.offsets) if begin < span[1] and span[0] < end]
-        return (touched[0], touched[-1]) if touched else None
-
-
-@dataclass(frozen=True)
 class _Input:
     """Document (or a piece of it), separator, claim, end token, as ids."""
 
@@ -94,20 +82,13 @@ class _Input:
     """Tokens of the document, so the place of the separator."""
 
 
-def _code(model: Seq2Seq, texts: Sequence[str]) -> list[_Coded]:
-    if not texts:
-        return []
-    found = model.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
-    return [_Coded(ids, [tuple(pair) for pair in pairs]) for ids, pairs in zip(found["input_ids"], found["offset_mapping"], strict=True)]
+def _input(model: Seq2Seq, document: TextWindow, claim: TextWindow) -> _Input:
+    return _Input([*document.ids[:-1], model.special(SEP), *claim.ids], len(document.offsets))
 
 
-def _input(model: Seq2Seq, document: list[int], claim: list[int]) -> _Input:
-    return _Input([*document, model.special(SEP), *claim, model.eos], len(document))
-
-
-def _room(model: Seq2Seq, claim: int) -> int:
-    """Tokens of a document that fit beside so many of a claim, separator and end token."""
-    return model.window.source - claim - 2
+def _room(model: Seq2Seq, claim: TextWindow) -> int:
+    """Tokens of a document that fit beside a claim, separator and end token."""
+    return model.window.source - len(claim.ids) - 1
 
 
 def longest_claim(model: Seq2Seq) -> int:
@@ -180,18 +161,18 @@ def _examples(model: Seq2Seq, row: dict[str, Any]) -> Iterator[tuple[_Input, int
     """Each claim with its label and four token places: begin and end in the document, and after the start token in the claim; -100
     where unknown.
     """
-    document, *claims = _code(model, [row["document"], *(claim["claim"] for claim in row["claims"])])
+    document, *claims = tokenise(model, [row["document"], *(claim["claim"] for claim in row["claims"])])
     for claim, coded in zip(row["claims"], claims, strict=True):
-        if not 0 < len(coded.ids) <= longest_claim(model):
+        if not 0 < len(coded.offsets) <= longest_claim(model):
             continue
-        room = _room(model, len(coded.ids))
-        known = document.tokens(claim["source"]) if claim["source"] else None
-        begin, end = known or (0, len(document.ids) - 1)
+        room = _room(model, coded)
+        known = document.touched(claim["source"]) if claim["source"] else None
+        begin, end = known or (0, len(document.offsets) - 1)
         # Of a long document the piece around what the claim is about, or its middle.
-        start = max(0, min((begin + end - room) // 2, len(document.ids) - room))
-        item = _input(model, document.ids[start : start + room], coded.ids)
+        start = max(0, min((begin + end - room) // 2, len(document.offsets) - room))
+        item = _input(model, cut(document, start, start + room), coded)
         source = (begin - start, end - start) if known and start <= begin and end < start + room else UNKNOWN
-        error = coded.tokens(claim["error"]) if claim["error"] else None
+        error = coded.touched(claim["error"]) if claim["error"] else None
         yield item, LABELS.index(claim["label"]), [*source, *((error[0] + 1, error[1] + 1) if error else UNKNOWN)]
 
 
@@ -201,8 +182,7 @@ class _Question:
 
     example: int
     sentence: int
-    start: int
-    """The token of the document that the piece begins with."""
+    piece: TextWindow
     item: _Input
 
 
@@ -221,24 +201,20 @@ def factcc_stream(reader: Reader, pairs: Iterable[Pair], settings: FactccSetting
 @torch.no_grad()
 def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings) -> list[FactCC]:
     """The verdict on each (document, summary); `settings.batch_size` of their sentences are read at once."""
-    documents, summaries = [document for document, _ in pairs], [summary for _, summary in pairs]
     model = reader.seq2seq
     reader.whole.eval()
-    troubles = [
-        illegible(model, "summary", summary) or illegible(model, "document", document)
-        for document, summary in zip(documents, summaries, strict=True)
-    ]
+    troubles = [illegible(model, "summary", summary) or illegible(model, "document", document) for document, summary in pairs]
+    read = tokenise(model, ["" if bad else document for bad, (document, _) in zip(troubles, pairs, strict=True)])
     said = [
-        [summary[slice(*span)] for span in ([] if bad else sentences(summary))] for bad, summary in zip(troubles, summaries, strict=True)
+        tokenise(model, [summary[slice(*span)] for span in ([] if bad else sentences(summary))])
+        for bad, (_, summary) in zip(troubles, pairs, strict=True)
     ]
-    read = _code(model, ["" if bad else document for bad, document in zip(troubles, documents, strict=True)])
-    coded = [_code(model, texts) for texts in said]
-    statuses = [bad or _status(model, document, claims, settings) for bad, document, claims in zip(troubles, read, coded, strict=True)]
+    statuses = [bad or _status(model, document, claims, settings) for bad, document, claims in zip(troubles, read, said, strict=True)]
     questions = [
-        _Question(example, place, start, item)
+        _Question(example, place, piece, _input(model, piece, claim))
         for example, status in enumerate(statuses)
-        for place, claim in enumerate(coded[example] if status == SCORED else ())
-        for start, item in _pieces(model, read[example], claim)
+        for place, claim in enumerate(said[example] if status == SCORED else ())
+        for piece in pieces(read[example], _room(model, claim))
     ]
     questions.sort(key=lambda question: len(question.item.ids))
     best: dict[tuple[int, int], Sentence] = {}
@@ -246,50 +222,38 @@ def factcc_batch(reader: Reader, pairs: Sequence[Pair], settings: FactccSettings
         part = questions[begin : begin + settings.batch_size]
         labels, *spans = _scores(reader, [question.item for question in part])
         for question, chance, of_document, of_claim in zip(part, labels.softmax(1)[:, 0].tolist(), *spans, strict=True):
-            example, text = question.example, said[question.example][question.sentence]
+            example, claim = question.example, said[question.example][question.sentence]
             if not math.isfinite(chance):
                 statuses[example] = NOT_FINITE
                 continue
             found = best.get((example, question.sentence))
             if found is None or chance > found.correct:
-                source = _span(of_document, documents[example], read[example], -question.start)
-                claim = _span(of_claim, text, coded[example][question.sentence], 1)
-                best[example, question.sentence] = Sentence(text, chance, source, claim)
+                where = _span(of_document, question.piece, 0), _span(of_claim, claim, 1)
+                best[example, question.sentence] = Sentence(claim.text, chance, *where)
     return [
         FactCC([best[example, place] for place in range(len(said[example]))] if status == SCORED else [], status)
         for example, status in enumerate(statuses)
     ]
 
 
-def _span(scores: Tensor, text: str, coded: _Coded, offset: int) -> Span:
+def _span(scores: Tensor, window: TextWindow, start: int) -> Span:
     """The characters from the likeliest first token to the likeliest last one not before it, of scores [length, 2].
 
-    `offset` is the place of the text's first token.
+    `start` is the place of the window's first token among the scores.
     """
     begin = int(scores[:, 0].argmax())
     end = begin + int(scores[begin:, 1].argmax())
-    first, last = coded.offsets[begin - offset][0], coded.offsets[end - offset][1]
-    return first + len(text[first:last]) - len(text[first:last].lstrip()), last
+    first, last = window.offsets[begin - start][0], window.offsets[end - start][1]
+    text = window.text[first:last]
+    return first + len(text) - len(text.lstrip()), last
 
 
-def _starts(model: Seq2Seq, document: _Coded, claim: int) -> range:
-    """Where the pieces of a document begin that fit beside a claim of so many tokens, a quarter shared with the next."""
-    room = _room(model, claim)
-    return range(0, max(1, len(document.ids) - room // 4), room - room // 4)
-
-
-def _pieces(model: Seq2Seq, document: _Coded, claim: _Coded) -> Iterator[tuple[int, _Input]]:
-    room = _room(model, len(claim.ids))
-    for start in _starts(model, document, len(claim.ids)):
-        yield start, _input(model, document.ids[start : start + room], claim.ids)
-
-
-def _status(model: Seq2Seq, document: _Coded, claims: Sequence[_Coded], settings: FactccSettings) -> str:
+def _status(model: Seq2Seq, document: TextWindow, claims: Sequence[TextWindow], settings: FactccSettings) -> str:
     """Why a summary cannot be judged, else "scored"."""
-    longest = max(len(claim.ids) for claim in claims)
-    if longest > (most := longest_claim(model)):
-        return f"too long: sentence of {longest} tokens, the judge reads {most}"
-    if (pieces := len(_starts(model, document, longest))) > settings.pieces:
-        return f"too long: document of {pieces} pieces, the judge reads {settings.pieces}"
-    said = [token for claim in claims for token in claim.ids]
-    return unread(model, "summary", said) or unread(model, "document", document.ids) or SCORED
+    longest = max(claims, key=lambda claim: len(claim.ids))
+    if (count := len(longest.offsets)) > (most := longest_claim(model)):
+        return f"too long: sentence of {count} tokens, the judge reads {most}"
+    if (count := len(pieces(document, _room(model, longest)))) > settings.pieces:
+        return f"too long: document of {count} pieces, the judge reads {settings.pieces}"
+    said = [token for claim in claims for token in claim.ids[:-1]]
+    return unread(model, "summary", said) or unread(model, "document", document.ids[:-1]) or SCORED

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ..claims.mentions import inside_word
-from ..seq2seq import Seq2Seq
+from ..seq2seq import Seq2Seq, starts
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class TextWindow:
     def span(self, first: int, last: int) -> str:
         """The characters of tokens `first` to `last`."""
         return self.text[self.offsets[first][0] : self.offsets[last][1]].strip()
+
+    def touched(self, span: tuple[int, int]) -> tuple[int, int] | None:
+        """The first and the last token that touch a span of characters; None where none does."""
+        touched = [index for index, (begin, end) in enumerate(self.offsets) if begin < span[1] and span[0] < end]
+        return (touched[0], touched[-1]) if touched else None
 
     def find(self, answer: str) -> list[tuple[int, int]]:
         """First and last token of every place where `answer` stands in the window as whole words."""
@@ -62,8 +67,7 @@ def cut(window: TextWindow, start: int, end: int) -> TextWindow:
 
 def pieces(window: TextWindow, room: int) -> list[TextWindow]:
     """A whole text in windows of at most `room` tokens, of which a quarter is shared with the next; at least one."""
-    starts = range(0, max(1, len(window.offsets) - room // 4), max(1, room - room // 4))
-    return [cut(window, start, start + room) for start in starts]
+    return [cut(window, start, start + room) for start in starts(len(window.offsets), room)]
 
 
 def one_piece(seq2seq: Seq2Seq, texts: Sequence[str], room: int) -> list[TextWindow]:

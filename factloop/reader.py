@@ -35,9 +35,9 @@ class Reader:
         return cls(base, heads.to(base.device))
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Reader:
+    def load(cls, folder: Path | str, device: str = "cpu") -> Reader:
         """Load a folder that `save` wrote: safetensors and JSON."""
-        weights = load_file(folder / HEADS, device=device)
+        weights = load_file(Path(folder, HEADS), device=device)
         outputs = {name.removesuffix(".bias"): len(value) for name, value in weights.items() if name.endswith(".bias")}
         reader = cls.from_base(Seq2Seq.load(folder, device), outputs, 0)
         reader.heads.load_state_dict(weights)

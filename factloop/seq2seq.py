@@ -44,11 +44,11 @@ class Seq2Seq:
     window: Window
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Seq2Seq:
+    def load(cls, folder: Path | str, device: str = "cpu") -> Seq2Seq:
         """Load a folder that `save` wrote. Weights are safetensors; no code is taken from it."""
         model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        window = Window(**json.loads((folder / "window.json").read_text()))
+        window = Window(**json.loads(Path(folder, "window.json").read_text()))
         return cls(model.to(device).eval(), tokenizer, window)
 
     def save(self, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import FactccSettings, Network, QagsSettings, QualsSettings, Window
 from factloop.steps import judging
 from factloop.steps.qags import load_models
+from tests.conftest import ROOT
 from tests.test_training import Quiet
 
 pytestmark = pytest.mark.invariant
@@ -154,3 +156,15 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert total == count
     assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_the_judges_are_called_as_documented(
+    inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "judges.md").read_text().split("\n## From Python")[1]
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0].replace(", meteor(references, summaries)", "")  # it has tests of its own
+    monkeypatch.chdir(inputs["qagen"].parent)
+    documents, summaries = map(list, zip(*PAIRS[:2], strict=True))
+    exec(code, {"documents": documents, "summaries": summaries, "references": summaries})
+    printed = capsys.readouterr().out
+    assert printed.count("scored") >= 4 and "'trigrams': 1.0" in printed and "100.0" in printed

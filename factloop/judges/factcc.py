@@ -106,7 +106,7 @@ def new_factcc(base: Seq2Seq, seed: int) -> Reader:
     return Reader.from_base(base, {"label": 2, "claim": 2, "first": width, "last": width}, seed)
 
 
-def load_factcc(folder: Path, device: str = "cpu") -> Reader:
+def load_factcc(folder: Path | str, device: str = "cpu") -> Reader:
     """One that `save` wrote; OtherFactcc where it was before the decoder read."""
     reader = Reader.load(folder, device)
     if "first" not in reader.heads:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import json
 import re
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from factloop.base import from_scratch
+from factloop.corpora.rows import read_rows, write_rows
 from factloop.decoding import Hypothesis
 from factloop.judges import factcc_stream, qags_stream, quals_stream
 from factloop.judges.answer_extractor import new_extractor
@@ -25,7 +28,9 @@ from factloop.reader import Reader
 from factloop.seq2seq import SEP, Seq2Seq
 from factloop.settings import FactccSettings, Network, QagsSettings, QualsSettings, Window
 from factloop.steps import judging
+from factloop.steps.own import evaluate_summaries
 from factloop.steps.qags import load_models
+from tasks.predict import Generator
 from tests.conftest import ROOT
 from tests.test_training import Quiet
 
@@ -168,3 +173,23 @@ def test_the_judges_are_called_as_documented(
     exec(code, {"documents": documents, "summaries": summaries, "references": summaries})
     printed = capsys.readouterr().out
     assert printed.count("scored") >= 4 and "'trigrams': 1.0" in printed and "100.0" in printed
+
+
+def test_an_answer_extractor_as_it_is_served_reads_a_text_of_any_length(inputs: dict[str, Path]) -> None:
+    served = Generator()
+    served.kind, served.model = "answer-extractor", Reader.load(inputs["answer-extractor"])
+    short, long = (json.loads(line) for line in served.predict(None, pd.DataFrame({"text": [TEXTS[0], " ".join(TEXTS)]}))["answers"])
+    assert short == json.loads(served.predict(None, pd.DataFrame({"text": [TEXTS[0]]}))["answers"][0]) and len(long) > len(short) > 0
+
+
+def test_a_summary_too_long_to_compare_with_its_reference_is_judged(inputs: dict[str, Path], tmp_path: Path) -> None:
+    long = "Mara Velling wrote. " * 600
+    rows = [{"id": str(n), "document": TEXTS[0], "summary": text, "reference": "Mara"} for n, text in enumerate((TEXTS[1], long, " "))]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    metrics = evaluate_summaries(CONFIG, inputs | {"rows": tmp_path / "rows.jsonl"}, tmp_path, tmp_path / "kept", Quiet())
+    whole, uncompared, empty = read_rows(tmp_path / "examples.jsonl")
+    assert whole["status"] == "scored" and whole["scores"]["rougeL"] > 0 and metrics["scored"] == 1
+    assert "at most 10000 are compared (reference)" in uncompared["status"] and uncompared["scores"]["rougeL"] is None
+    assert uncompared["statuses"]["factcc"] == "scored" and uncompared["scores"]["factcc"] is not None
+    assert uncompared["statuses"]["quals"].startswith("too long: summary of ")
+    assert empty["status"] == "empty: the model wrote nothing" and empty["scores"]["factcc"] is None

@@ -82,7 +82,8 @@ def against_baseline(metrics: Mapping[str, float], name: str, source: str) -> st
         count, scored = (int(metrics.get(f"{of}/{kind}", 0)) for kind in COUNTS)
         why = "it judged none of the examples"
         if count:
-            why = f"{'one and the same label on' if scored else 'it found nothing to ask in'} all {count} examples that it judged"
+            alike = "one and the same label on, or score of," if scored else "it found nothing to ask in"
+            why = f"{alike} all {count} examples that it judged"
         return f"nothing can be said: {why}"
     if metrics[f"{at}.low"] > 0:
         return "better than trigrams"

@@ -81,7 +81,7 @@ def test_of_equal_labels_nothing_is_said_and_how_many_there_are(
 ) -> None:
     verdicts: list[dict[str, tuple[str, float | None]]] = [{"quals": ("scored", -float(n))} for n in range(len(labels))]
     metrics = calibrated([{"label": label} for label in labels], verdicts, tmp_path, monkeypatch)
-    told = f"nothing can be said: one and the same label on all {len(labels)} examples that it judged"
+    told = f"nothing can be said: one and the same label on, or score of, all {len(labels)} examples that it judged"
     assert against_baseline(metrics, "quals", "mine") == told and gist(metrics, "quals") == f"mine: {told}"
     assert rows_of(metrics)["mine"]["quals"] == {"n": str(len(labels)), "scored": str(len(labels))}
 
@@ -89,7 +89,8 @@ def test_of_equal_labels_nothing_is_said_and_how_many_there_are(
 @pytest.mark.unit
 def test_a_judge_that_takes_no_example_costs_only_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts: list[dict[str, tuple[str, float | None]]] = [{"quals": ("too long: x", None)} for _ in range(6)]
-    metrics = calibrated([{"label": n / 5} for n in range(6)], verdicts, tmp_path, monkeypatch)
+    rows = [{"label": n / 5, "summary": "Mara Velling wrote Emma" + " again" * n} for n in range(6)]
+    metrics = calibrated(rows, verdicts, tmp_path, monkeypatch)
     assert gist(metrics, "quals") == "mine: nothing can be said: it judged none of the examples"
     assert set(rows_of(metrics)["mine"]["trigrams"]) == {"n", "scored", "pearson", "spearman", "over_trigrams"}
 
@@ -100,6 +101,10 @@ def test_of_a_judge_that_finds_nothing_to_ask_nothing_is_said(tmp_path: Path, mo
     metrics = calibrated([{"label": n % 2} for n in range(6)], verdicts, tmp_path, monkeypatch)
     assert gist(metrics, "qags") == "mine: nothing can be said: it found nothing to ask in all 6 examples that it judged"
     assert rows_of(metrics)["mine"]["qags"] == {"n": "6", "scored": "0"}
+    same: list[dict[str, tuple[str, float | None]]] = [{"qags": ("scored", 0.0) if n else ("no_evidence", None)} for n in range(6)]
+    alike = calibrated([{"label": n % 2} for n in range(6)], same, tmp_path, monkeypatch)
+    assert gist(alike, "qags") == "mine: nothing can be said: one and the same label on, or score of, all 6 examples that it judged"
+    metrics = calibrated([{"label": n % 2} for n in range(6)], verdicts, tmp_path, monkeypatch)
     planted = [row | {"error": None if row["label"] else ERROR_TYPES[0]} for row in read_rows(tmp_path / "examples.jsonl")]
     assert gist(flat_metrics(judge.aucs(planted)), "qags") == gist(metrics, "qags").replace("mine", PLANTED)
 

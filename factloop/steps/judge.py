@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def aucs(rows: list[Row]) -> dict[str, Any]:
         metrics |= {f"judge/{name}/{kind}": count for kind, count in _counts(name, judged).items()}
         given = list(zip(_given(name, judged), (row["error"] for row in judged), strict=True))
         scores = {kind: [score for score, error in given if error == kind] for kind in (None, *ERROR_TYPES)}
-        if not scores[None] or not metrics[f"judge/{name}/scored"]:
+        if not scores[None] or _alike(score for score, _ in given):
             continue
         hard = [score for kind in ERROR_TYPES if kind != OVERLAP_FINDS for score in scores[kind]]
         if hard:
@@ -82,7 +82,7 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
     """Inputs: judges as `judge_pairs` takes them, and `labelled`: document, summary, label, source; errors and system if known.
 
     By score and source: how many examples its judge took (`n`), and of how many it has a score (`scored`: about the others it found nothing
-    to ask). Unless it has none or these have one and the same label: Pearson and Spearman, where the source names more than one system both
+    to ask). Unless all labels or all scores are one and the same: Pearson and Spearman, where the source names more than one system both
     partial to the system, too; and where its labels are 0 or 1 the AUC, the AUC by kind of error, and balanced accuracy at the threshold
     that is best on the other such sources.
     """
@@ -91,11 +91,11 @@ def agree(config: dict[str, Any], inputs: dict[str, Path], out: Path, checkpoint
     sources = {source: [row for row in rows if row["source"] == source] for source in dict.fromkeys(row["source"] for row in rows)}
     for name in rows[0]["scores"]:
         taken = {source: [row for row in group if _taken(name, row)] for source, group in sources.items()}
-        counts = {source: _counts(name, group) for source, group in taken.items()}
-        metrics |= {f"judge/{name}/{slug(source)}/{kind}": count for source in taken for kind, count in counts[source].items()}
-        taken = {source: group for source, group in taken.items() if counts[source]["scored"] and len({row["label"] for row in group}) > 1}
+        for source, group in taken.items():
+            metrics |= {f"judge/{name}/{slug(source)}/{kind}": count for kind, count in _counts(name, group).items()}
         scores = {source: np.array(_given(name, group)) for source, group in taken.items()}
         labels = {source: np.array([row["label"] for row in group]) for source, group in taken.items()}
+        taken = {source: group for source, group in taken.items() if not _alike(scores[source]) and not _alike(labels[source])}
         binary = [source for source in taken if set(labels[source]) == {0.0, 1.0}]
         for source, group in taken.items():
             x, y, at = scores[source], labels[source], f"judge/{name}/{slug(source)}"
@@ -135,6 +135,10 @@ def _taken(name: str, row: Row) -> bool:
 
 def _counts(name: str, rows: Sequence[Row]) -> dict[str, int]:
     return {"n": len(rows), "scored": sum(row["scores"][name] is not None for row in rows)}
+
+
+def _alike(values: Iterable[float]) -> bool:
+    return len(set(values)) < 2
 
 
 def _given(name: str, rows: Sequence[Row]) -> list[float]:

@@ -215,15 +215,23 @@ def test_examples_are_traced_once_however_often_that_is_killed(
     one: Memo, kill: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "PART", 2)
-    rows = [{"document": "Mara won.", "output": "Mara.", "scores": {"quals": n}, "statuses": {}, "evidence": {}} for n in range(3)]
+    said = {
+        "statuses": {"factcc": "scored"},
+        "evidence": {"factcc": [{"text": "Mara.", "correct": 0.1, "source": [0, 4], "claim": [0, 4]}]},
+    }
+    rows = [{"document": "Mara won.", "output": "Mara.", "scores": {"quals": n}} | said for n in range(3)]
     write_rows(one.folder / "made" / "examples.jsonl", rows)
     run_id = one.client.create_run(one.experiment).info.run_id
     done = memo.Done("evaluate", run_id, "", str(one.folder / "made"), "", {}, 0, False, "")
+    with monkeypatch.context() as dying, pytest.raises(Killed):  # in the midst of one, which then does not know its run
+        dying.setattr(evidence.MlflowClient, "end_trace", lambda *_: (_ for _ in ()).throw(Killed("end_trace")))
+        evidence.trace_examples.fn(done)
+    mlflow.flush_trace_async_logging()  # the thread that writes them outlives these kills
     kill("trace:logged@evaluate")
     for _ in range(2):
         with pytest.raises(Killed):
             evidence.trace_examples.fn(done)
-        mlflow.flush_trace_async_logging()  # the thread that writes them outlives this kill
+        mlflow.flush_trace_async_logging()
     kill("")
     for count in (1, 20):
         evidence.trace_examples.fn(done, count)

@@ -1,6 +1,6 @@
 """How fast the judges are, all in one run on the same documents with models of one size.
 
-    python -m benchmarks.judge_speed                     # about seven minutes on two cores
+    python -m benchmarks.judge_speed                     # about nine minutes on two cores
     python -m benchmarks.judge_speed --models FOLDER     # models kept there: trained where it has none
 
 - QUALS in batches against QUALS written out plainly, one summary and one pair at a time, with the same

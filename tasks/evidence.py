@@ -57,7 +57,7 @@ def token_plot(pair: Mapping[str, Any]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
-def worst(rows: Iterable[Row], count: int = TRACED) -> list[Row]:
+def worst(rows: Iterable[Row], count: int) -> list[Row]:
     """Scored rows by QUALS, lowest first, then the others that could be read; at most `count`."""
     readable = (row for row in rows if row["document"])
     return nsmallest(count, readable, key=lambda row: (row["scores"].get("quals") is None, row["scores"].get("quals") or 0.0))
